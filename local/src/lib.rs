@@ -1,0 +1,10 @@
+//! A whole region on one machine, from real parts.
+//!
+//! What the demo and every test share: the real Vault, supervised processes, loopback ports, a certificate
+//! authority, a small HTTP client, and a proxy that produces faults. Nothing here ships.
+
+pub mod http;
+pub mod pki;
+pub mod ports;
+pub mod process;
+pub mod wait;
