@@ -7,4 +7,7 @@ pub mod http;
 pub mod pki;
 pub mod ports;
 pub mod process;
+pub mod programs;
+pub mod tools;
+pub mod vault;
 pub mod wait;
