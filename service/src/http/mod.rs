@@ -1,0 +1,11 @@
+//! The public interface.
+
+mod body;
+mod front;
+mod problem;
+mod request_id;
+mod router;
+
+pub use front::Front;
+pub use problem::Problem;
+pub use router::{openapi, router};
