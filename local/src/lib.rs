@@ -8,6 +8,7 @@ pub mod pki;
 pub mod ports;
 pub mod process;
 pub mod programs;
+pub mod proxy;
 pub mod tools;
 pub mod vault;
 pub mod wait;

@@ -133,14 +133,8 @@ impl Issued {
     pub fn write(&self, folder: impl AsRef<Path>, name: &str) -> Result<Files, Error> {
         let folder = folder.as_ref();
         Ok(Files {
-            certificate: write_private(
-                &folder.join(format!("{name}.crt")),
-                self.certificate_pem.as_bytes(),
-            )?,
-            key: write_private(
-                &folder.join(format!("{name}.key")),
-                self.key_pem.expose_secret().as_bytes(),
-            )?,
+            certificate: write_private(&folder.join(format!("{name}.crt")), self.certificate_pem.as_bytes())?,
+            key: write_private(&folder.join(format!("{name}.key")), self.key_pem.expose_secret().as_bytes())?,
         })
     }
 }

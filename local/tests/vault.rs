@@ -11,8 +11,8 @@ use serde_json::json;
 const READ: &str = r#"path "kv/data/service/*" { capabilities = ["read"] }"#;
 
 fn status<T>(outcome: Result<T, Error>) -> Option<StatusCode> {
-    match outcome {
-        Err(Error::Refused { status, .. }) => Some(status),
+    match outcome.err()? {
+        Error::Refused { status, .. } => Some(status),
         _ => None,
     }
 }
@@ -24,7 +24,10 @@ async fn versions_are_written_with_check_and_set_read_deleted_and_destroyed() {
     admin.mount_kv("kv").await.unwrap();
     let first = admin.put("kv", "service/config", &json!({"a": 1}), Some(0)).await.unwrap();
     assert_eq!(first.version, 1);
-    assert_eq!(status(admin.put("kv", "service/config", &json!({}), Some(0)).await), Some(StatusCode::BAD_REQUEST));
+    assert_eq!(
+        status(admin.put("kv", "service/config", &json!({}), Some(0)).await),
+        Some(StatusCode::BAD_REQUEST)
+    );
     admin.put("kv", "service/config", &json!({"a": 2}), Some(1)).await.unwrap();
     let read = admin.read("kv", "service/config", Some(1)).await.unwrap();
     assert_eq!((read.version, read.created_time, &read.data), (1, first.created_time, &json!({"a": 1})));
@@ -53,14 +56,19 @@ async fn a_role_may_what_its_policy_says_and_a_revoked_token_nothing() {
     limited.revoke_self().await.unwrap();
     assert_eq!(status(limited.read("kv", "service/config", None).await), Some(StatusCode::FORBIDDEN));
     let wrapping = admin.wrapped_secret_id("service", 60).await.unwrap();
-    let unwrapped = admin.with_token(&wrapping).call(Method::POST, "sys/wrapping/unwrap", None).await.unwrap();
+    let unwrapped =
+        admin.with_token(&wrapping).call(Method::POST, "sys/wrapping/unwrap", None).await.unwrap();
     assert!(unwrapped["data"]["secret_id"].is_string());
 }
 
 #[tokio::test]
 async fn a_server_is_sealed_paused_killed_and_comes_back_with_its_data() {
-    let mut vault =
-        VaultServer::named("raft").storage(Storage::Raft).audit().start(&Ca::new("test").unwrap()).await.unwrap();
+    let mut vault = VaultServer::named("raft")
+        .storage(Storage::Raft)
+        .audit()
+        .start(&Ca::new("test").unwrap())
+        .await
+        .unwrap();
     let admin = vault.admin();
     admin.mount_kv("kv").await.unwrap();
     admin.put("kv", "service/config", &json!({"kept": true}), None).await.unwrap();
@@ -71,7 +79,8 @@ async fn a_server_is_sealed_paused_killed_and_comes_back_with_its_data() {
     vault.unseal().await.unwrap();
 
     vault.pause().unwrap();
-    let paused = tokio::time::timeout(Duration::from_millis(300), admin.read("kv", "service/config", None)).await;
+    let paused =
+        tokio::time::timeout(Duration::from_millis(300), admin.read("kv", "service/config", None)).await;
     assert!(paused.is_err(), "a paused server answered");
     vault.resume().unwrap();
     admin.read("kv", "service/config", None).await.unwrap();

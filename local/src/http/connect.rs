@@ -107,7 +107,8 @@ impl Connection {
             Target::Tls { address, name, config } => {
                 let name = ServerName::try_from(name.clone())
                     .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-                let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp(*address).await?).await?;
+                let stream =
+                    TlsConnector::from(Arc::clone(config)).connect(name, tcp(*address).await?).await?;
                 handshake(stream).await?
             }
         };

@@ -60,7 +60,9 @@ fn go(part: &'static str) -> Result<PathBuf, Error> {
 
 fn build(part: &'static str, version: &str, go: &Path, source: &Path, draft: &Path) -> Result<(), Error> {
     let started = Instant::now();
-    say(&format!("building {part} {version} from its Go module, once; this takes 5 to 10 minutes on 2 cores"));
+    say(&format!(
+        "building {part} {version} from its Go module, once; this takes 5 to 10 minutes on 2 cores"
+    ));
     let run = || {
         let mut child = Command::new(go)
             .args(["build", "-v", "-trimpath", "-ldflags=-s -w", "-mod=readonly", "-o"])

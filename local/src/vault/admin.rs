@@ -253,8 +253,7 @@ impl Admin {
     pub async fn put(&self, mount: &str, path: &str, data: &Value, cas: Option<u64>) -> Result<Kv, Error> {
         let options = cas.map_or(json!({}), |version| json!({"cas": version}));
         let path = format!("{mount}/data/{path}");
-        let answer =
-            self.call(Method::POST, &path, Some(json!({"options": options, "data": data}))).await?;
+        let answer = self.call(Method::POST, &path, Some(json!({"options": options, "data": data}))).await?;
         version(&path, &answer["data"], Value::Null)
     }
 
