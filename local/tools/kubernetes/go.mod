@@ -1,3 +1,5 @@
+// Kubernetes and etcd, built from their published Go modules into the cache, for development and tests.
+// Kubernetes replaces its own staging modules, so each is named here by version.
 module meridian.internal/local/tools/kubernetes
 
 go 1.26.0
@@ -217,8 +219,7 @@ tool (
 	go.etcd.io/etcd/server/v3
 	k8s.io/kubernetes/cmd/kube-apiserver
 	k8s.io/kubernetes/cmd/kube-controller-manager
+	k8s.io/kubernetes/cmd/kube-proxy
 	k8s.io/kubernetes/cmd/kube-scheduler
 	k8s.io/kubernetes/cmd/kubelet
 )
-
-tool k8s.io/kubernetes/cmd/kube-proxy
