@@ -1,4 +1,4 @@
-module meridian.internal/tools/helm
+module meridian.internal/local/tools/helm
 
 go 1.26.0
 
