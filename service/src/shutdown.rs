@@ -59,6 +59,8 @@ impl Signals {
 }
 
 const LOOK: Duration = Duration::from_millis(20);
+/// The drain is over early once no connection was open, and none came, for so long.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// Ends in order: not ready at once; new connections are served for `accept_for`; then every answer
 /// closes its connection for up to `drain_for`. A connection that comes late is still served, and one
@@ -71,20 +73,32 @@ pub async fn in_order(state: &State, handles: &Handles, ending: Ending) {
         sleep(accept_for).await;
     }
     state.enter(Phase::Closing);
+    let open = || handles.public.connection_count();
+    info!(connections = open(), ?drain_for, "draining");
+    let end = Instant::now() + drain_for;
     let last = (drain_for / 4).min(Duration::from_secs(1));
-    let until = Instant::now() + drain_for - last;
-    info!(connections = handles.public.connection_count(), ?drain_for, "draining");
-    while handles.public.connection_count() > 0 && Instant::now() < until {
-        sleep(LOOK.min(until - Instant::now())).await;
-    }
+    quiet(state, end - last).await;
     // What is idle now is closed; what is in the middle of a request has the rest of the time.
-    let end = Instant::now() + last;
-    handles.public.graceful_shutdown(Some(last));
-    while handles.public.connection_count() > 0 && Instant::now() < end {
+    handles.public.graceful_shutdown(None);
+    while open() > 0 && Instant::now() < end {
         sleep(LOOK).await;
     }
-    let cut = handles.public.connection_count();
+    let cut = open();
     handles.public.shutdown();
     handles.admin.shutdown();
     info!(cut, "ended");
+}
+
+/// Waits until nobody has been connected for a while, and no longer than `until`.
+async fn quiet(state: &State, until: Instant) {
+    let metrics = &state.metrics;
+    let mut accepted = metrics.accepted.get();
+    let mut busy = Instant::now();
+    while Instant::now() < until && busy.elapsed() < QUIET {
+        sleep(LOOK.min(until.saturating_duration_since(Instant::now()))).await;
+        let now = metrics.accepted.get();
+        if metrics.connections.get() > 0 || now != accepted {
+            (accepted, busy) = (now, Instant::now());
+        }
+    }
 }
