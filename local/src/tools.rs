@@ -14,8 +14,18 @@ use std::process::{Command, ExitStatus};
 pub const VAULT_VERSION: &str = "1.21.0";
 /// The oldest Vault on PATH that is used: older ones lack what the tests lean on.
 const VAULT_OLDEST: Version = (1, 16);
+/// The version of Helm that is built where none is on PATH.
+pub const HELM_VERSION: &str = "4.3.1";
+/// The oldest Helm on PATH that is used.
+const HELM_OLDEST: Version = (3, 14);
+/// The version of Kubernetes that is built.
+pub const KUBERNETES_VERSION: &str = "1.36.3";
+/// The version of etcd that is built.
+pub const ETCD_VERSION: &str = "3.6.13";
 /// The oldest Go that builds what is pinned here.
 const GO_OLDEST: Version = (1, 25);
+
+use build::Recipe;
 
 type Version = (u32, u32);
 
@@ -74,7 +84,75 @@ pub fn vault() -> Result<PathBuf, Error> {
     {
         return Ok(found);
     }
-    build::cached("vault", VAULT_VERSION, Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/vault")))
+    build::cached(&Recipe {
+        part: "vault",
+        release: "vault",
+        version: VAULT_VERSION,
+        module: "vault",
+        package: ".",
+        link: "",
+    })
+}
+
+/// The program `helm`: the one on PATH when it is 3.14 or newer, otherwise the one in the cache, which is
+/// built first where it is missing. That takes 2 to 3 minutes, once.
+///
+/// # Errors
+/// It has to be built and cannot be.
+pub fn helm() -> Result<PathBuf, Error> {
+    if let Some(found) = on_path("helm")
+        && version_of(&found, "version --short").is_some_and(|(version, _)| version >= HELM_OLDEST)
+    {
+        return Ok(found);
+    }
+    build::cached(&Recipe {
+        part: "helm",
+        release: "helm",
+        version: HELM_VERSION,
+        module: "helm",
+        package: "helm.sh/helm/v4/cmd/helm",
+        link: "",
+    })
+}
+
+/// A program of Kubernetes' control plane, in the one version that the tests know: built into the cache where
+/// it is missing. That takes 5 to 10 minutes for all of them, once.
+///
+/// # Errors
+/// It has to be built and cannot be.
+pub fn kubernetes(part: KubernetesPart) -> Result<PathBuf, Error> {
+    let (part, package) = match part {
+        KubernetesPart::ApiServer => ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+        KubernetesPart::ControllerManager => {
+            ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager")
+        }
+        KubernetesPart::Etcd => {
+            return build::cached(&Recipe {
+                part: "etcd",
+                release: "etcd",
+                version: ETCD_VERSION,
+                module: "kubernetes",
+                package: "go.etcd.io/etcd/server/v3",
+                link: "",
+            });
+        }
+    };
+    let set = "k8s.io/component-base/version";
+    let link =
+        format!("-X {set}.gitVersion=v{KUBERNETES_VERSION} -X {set}.gitMajor=1 -X {set}.gitMinor=36");
+    let (release, version, module) = ("kubernetes", KUBERNETES_VERSION, "kubernetes");
+    build::cached(&Recipe { part, release, version, module, package, link: &link })
+}
+
+/// A program of the control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KubernetesPart {
+    /// `kube-apiserver`.
+    ApiServer,
+    /// `kube-controller-manager`.
+    ControllerManager,
+    /// `etcd`, which Kubernetes keeps its objects in.
+    Etcd,
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {
@@ -83,7 +161,7 @@ fn on_path(program: &str) -> Option<PathBuf> {
 
 /// The first version in what a program prints, and all of what it prints.
 fn version_of(program: &Path, argument: &str) -> Option<(Version, String)> {
-    let output = Command::new(program).arg(argument).output().ok()?;
+    let output = Command::new(program).args(argument.split(' ')).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     Some((first_version(&text)?, text.trim().to_owned()))
 }

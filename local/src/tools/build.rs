@@ -12,9 +12,27 @@ use super::{Error, GO_OLDEST, on_path, version_of};
 /// The last so many lines of a failed build are shown.
 const SHOWN: usize = 15;
 
+/// How a program is built from a pinned Go module.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recipe<'a> {
+    /// The program's name, and its file's in the cache.
+    pub(super) part: &'static str,
+    /// The release that it belongs to, which names the folder in the cache: `<release>-<version>`.
+    pub(super) release: &'static str,
+    /// The release's version.
+    pub(super) version: &'static str,
+    /// The module's folder under `local/tools`.
+    pub(super) module: &'static str,
+    /// The package in it, or `.`.
+    pub(super) package: &'static str,
+    /// What the linker sets, beside leaving out symbols.
+    pub(super) link: &'a str,
+}
+
 /// The built program in the cache. Whoever comes first builds it; others wait for the lock.
-pub(super) fn cached(part: &'static str, version: &str, source: &Path) -> Result<PathBuf, Error> {
-    let folder = cache().join(format!("{part}-{version}"));
+pub(super) fn cached(recipe: &Recipe<'_>) -> Result<PathBuf, Error> {
+    let Recipe { part, release, version, .. } = *recipe;
+    let folder = cache().join(format!("{release}-{version}"));
     let program = folder.join(part);
     if program.is_file() {
         return Ok(program);
@@ -35,7 +53,7 @@ pub(super) fn cached(part: &'static str, version: &str, source: &Path) -> Result
         return Ok(program);
     }
     let draft = folder.join("draft");
-    build(part, version, &go, source, &draft)?;
+    build(recipe, &go, &draft)?;
     fs::rename(&draft, &program).map_err(fail("move the built program to", &program))?;
     Ok(program)
 }
@@ -58,16 +76,20 @@ fn go(part: &'static str) -> Result<PathBuf, Error> {
     }
 }
 
-fn build(part: &'static str, version: &str, go: &Path, source: &Path, draft: &Path) -> Result<(), Error> {
+fn build(recipe: &Recipe<'_>, go: &Path, draft: &Path) -> Result<(), Error> {
+    let Recipe { part, version, module, package, link, .. } = *recipe;
+    let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tools")).join(module);
     let started = Instant::now();
     say(&format!(
         "building {part} {version} from its Go module, once; this takes 5 to 10 minutes on 2 cores"
     ));
     let run = || {
         let mut child = Command::new(go)
-            .args(["build", "-v", "-trimpath", "-ldflags=-s -w", "-mod=readonly", "-o"])
-            .args([draft, Path::new(".")])
-            .current_dir(source)
+            .args(["build", "-v", "-trimpath", "-mod=readonly", "-o"])
+            .arg(draft)
+            .arg(format!("-ldflags=-s -w {link}"))
+            .arg(package)
+            .current_dir(&source)
             .env("CGO_ENABLED", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -80,7 +102,7 @@ fn build(part: &'static str, version: &str, go: &Path, source: &Path, draft: &Pa
     let (status, output) = run().map_err(failed)?;
     if !status.success() {
         let output = output[output.len().saturating_sub(SHOWN)..].join("\n");
-        return Err(Error::Build { part, folder: source.to_owned(), status, output });
+        return Err(Error::Build { part, folder: source, status, output });
     }
     say(&format!("built {part} {version} in {:.1} min", started.elapsed().as_secs_f64() / 60.0));
     Ok(())
