@@ -1,0 +1,248 @@
+//! Keeping one secret as Vault has it: a slow poll, at once on a nudge, and patience when Vault cannot be
+//! asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use secrets_agent_client::Version;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use crate::config::Kv;
+use crate::floor::Floors;
+use crate::jitter::Jitter;
+use crate::metrics::{Metrics, OfFetch, OfSecret};
+use crate::schedule;
+use crate::store::{Delivery, Document, Store};
+use crate::vault::{Failure, Fetched, KvReader, Retired, Tokens};
+
+/// While Vault cannot be used, a nudge shortens the wait to this and no further.
+const NUDGED_RETRY: Duration = Duration::from_secs(1);
+/// How often a version that a nudge promised and that did not come is looked for again, at growing distance:
+/// a standby of Vault may lag behind the server that took the write.
+const LOOKS_FOR_PROMISED: u32 = 6;
+
+/// What makes the keeper of one secret look now. Nudges that come while it looks cause one more look.
+#[derive(Debug, Default)]
+pub(crate) struct Nudges {
+    notify: Notify,
+    promised: AtomicU64,
+}
+
+impl Nudges {
+    /// Takes a nudge, with the version that its sender saw.
+    pub(crate) fn nudge(&self, version: Option<u64>) {
+        if let Some(version) = version {
+            self.promised.fetch_max(version, Ordering::Relaxed);
+        }
+        self.notify.notify_one();
+    }
+}
+
+/// The keeper of one secret.
+pub(crate) struct Keeper {
+    /// The secret's name.
+    pub name: String,
+    /// What makes it look.
+    pub nudges: Arc<Nudges>,
+    /// How it reads.
+    pub reader: Arc<KvReader>,
+    /// How it may.
+    pub tokens: Arc<Tokens>,
+    /// Where what it reads goes.
+    pub store: Arc<Store>,
+    /// Under which it delivers nothing.
+    pub floors: Arc<Floors>,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+    /// Chance.
+    pub jitter: Jitter,
+    /// How often it looks.
+    pub kv: Kv,
+    /// The longest wait between tries while Vault cannot be used.
+    pub longest_retry: Duration,
+}
+
+/// What one look came to.
+enum Look {
+    /// Vault answered; the version that it holds, if it can be told.
+    Answered(Option<u64>),
+    /// Vault could not be used.
+    Failed(Failure),
+}
+
+impl Keeper {
+    /// Keeps the secret for as long as the agent runs.
+    pub(crate) async fn run(self) {
+        let mut failures = 0;
+        let mut looks_for_promised = 0;
+        loop {
+            let looked = Instant::now();
+            match self.look().await {
+                Look::Answered(version) => {
+                    failures = 0;
+                    let behind =
+                        version < Some(self.nudges.promised.load(Ordering::Relaxed)) && version.is_some();
+                    looks_for_promised = if behind { looks_for_promised + 1 } else { 0 };
+                    if behind && looks_for_promised <= LOOKS_FOR_PROMISED {
+                        tokio::time::sleep(self.kv.spacing.0 * 2_u32.pow(looks_for_promised - 1)).await;
+                        continue;
+                    }
+                    // The promise was kept or was none; either way it is not waited for any longer.
+                    self.nudges.promised.store(0, Ordering::Relaxed);
+                    looks_for_promised = 0;
+                    let poll = self.kv.poll.0.mul_f64(0.8 + 0.4 * self.jitter.draw());
+                    let nudged = tokio::time::timeout(poll, self.nudges.notify.notified()).await.is_ok();
+                    if nudged {
+                        tokio::time::sleep_until(looked + self.kv.spacing.0).await;
+                    }
+                }
+                Look::Failed(failure) => {
+                    failures += 1;
+                    let retry = schedule::retry_in(
+                        failures,
+                        self.longest_retry,
+                        failure.retry_after(),
+                        self.jitter.draw(),
+                    );
+                    let next_login = self.tokens.wait().await;
+                    let patience = failure.retry_after().unwrap_or_default().max(NUDGED_RETRY);
+                    debug!(secret = self.name, failures, retry_ms = retry.as_millis(), "trying again later");
+                    let nudged = tokio::time::timeout(retry.max(next_login), self.nudges.notify.notified())
+                        .await
+                        .is_ok();
+                    if nudged {
+                        tokio::time::sleep_until(looked + patience).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look(&self) -> Look {
+        let token = match self.tokens.get().await {
+            Ok(token) => token,
+            Err(failure) => return self.failed(failure),
+        };
+        let fetched = match self.reader.read(&self.name, token.secret()).await {
+            Err(Failure::Denied { call }) => match self.tokens.is_dead(&token).await {
+                // The next round logs in.
+                Ok(true) => return Box::pin(self.look_with_new_token()).await,
+                Ok(false) => Err(Failure::Denied { call }),
+                Err(failure) => Err(failure),
+            },
+            other => other,
+        };
+        let look = match fetched {
+            Ok(fetched) => Look::Answered(self.take(fetched)),
+            Err(failure) => self.failed(failure),
+        };
+        if let (Look::Answered(_), Some(previous)) = (&look, self.store.previous(&self.name)) {
+            self.check_previous(previous, token.secret()).await;
+        }
+        look
+    }
+
+    /// One try with a token that was just had. If that one is refused too, it is no matter of the token.
+    async fn look_with_new_token(&self) -> Look {
+        let token = match self.tokens.get().await {
+            Ok(token) => token,
+            Err(failure) => return self.failed(failure),
+        };
+        match self.reader.read(&self.name, token.secret()).await {
+            Ok(fetched) => Look::Answered(self.take(fetched)),
+            Err(failure) => self.failed(failure),
+        }
+    }
+
+    /// Takes what Vault holds, and gives its number.
+    fn take(&self, fetched: Fetched) -> Option<u64> {
+        self.store.vault_answered();
+        let (version, rotation_id, data) = match fetched {
+            Fetched::Document { version, rotation_id, data } => (version, rotation_id, data),
+            Fetched::Unusable(reason) => {
+                self.refuse("unusable", reason);
+                return None;
+            }
+        };
+        match self.floors.of(&self.name) {
+            Ok(Some(floor)) if version < floor => {
+                self.refuse("older", self.too_old(version, floor, "the region has seen"));
+                return Some(version.version);
+            }
+            Err(reason) => {
+                self.refuse(
+                    "unusable",
+                    format!("the floor cannot be read, so nothing is delivered: {reason}"),
+                );
+                return Some(version.version);
+            }
+            Ok(_) => {}
+        }
+        match self.store.deliver(&self.name, Document { version, rotation_id: rotation_id.clone(), data }) {
+            Delivery::New => {
+                self.count("delivered");
+                info!(secret = self.name, version = version.version, created_time = %version.created_time, rotation_id, "delivered");
+            }
+            Delivery::Unchanged => self.count("unchanged"),
+            Delivery::Older => {
+                let held = self.store.get(&self.name, None).map_or(version, |held| held.version);
+                self.refuse("older", self.too_old(version, held, "is in use"));
+            }
+        }
+        Some(version.version)
+    }
+
+    fn too_old(&self, found: Version, known: Version, how: &str) -> String {
+        let path = self.reader.path(&self.name);
+        format!(
+            "{path}: Vault holds {found}, which is older than {known} that {how}; was Vault restored? The last good version stays. Write the secret again until its version passes {}",
+            known.version
+        )
+    }
+
+    /// Keeps the last good version, and says why once for each new reason.
+    fn refuse(&self, outcome: &'static str, reason: String) {
+        self.count(outcome);
+        if self.store.error(&self.name).as_ref() != Some(&reason) {
+            error!(secret = self.name, reason, "what Vault holds is not delivered");
+        }
+        self.store.fail(&self.name, reason);
+    }
+
+    fn failed(&self, failure: Failure) -> Look {
+        self.count("failed");
+        let reason = failure.to_string();
+        if self.store.vault_failed(failure.state(), reason.clone()) {
+            warn!(secret = self.name, reason, "Vault cannot be used; what was delivered is served on");
+        }
+        self.store.fail(&self.name, reason);
+        Look::Failed(failure)
+    }
+
+    /// Lets go of the previous version when Vault no longer has it.
+    async fn check_previous(&self, previous: Version, token: &secrecy::SecretString) {
+        match self.reader.retired(&self.name, previous, token).await {
+            Ok(Retired::Yes) => {
+                self.store.retire(&self.name, previous);
+                info!(secret = self.name, version = previous.version, "retired: wiped");
+            }
+            Ok(Retired::No) => {}
+            // It is asked again at the next look; until then the version stays readable.
+            Err(failure) => {
+                debug!(secret = self.name, %failure, "whether the previous version is retired is not known");
+            }
+        }
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.metrics.fetches.get_or_create(&OfFetch { secret: self.name.clone(), outcome }).inc();
+    }
+
+    /// Counts a nudge of this secret.
+    pub(crate) fn count_nudge(metrics: &Metrics, secret: &str) {
+        metrics.nudges.get_or_create(&OfSecret { secret: secret.to_owned() }).inc();
+    }
+}

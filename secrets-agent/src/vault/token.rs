@@ -1,0 +1,234 @@
+//! The one token that the agent holds: had when it is needed, renewed while it lives, had again only when
+//! it is really dead.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
+use tracing::{info, warn};
+use vaultrs::api::token::requests::{RenewTokenSelfRequest, RevokeTokenSelfRequest};
+
+use super::auth::{granted, look_up};
+use super::{Failure, Login, Transport};
+use crate::jitter::Jitter;
+use crate::metrics::Metrics;
+use crate::schedule;
+
+/// How long the last call at the agent's own end may take.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// The keeper of the agent's token.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    transport: Arc<Transport>,
+    login: Login,
+    longest_retry: Duration,
+    jitter: Jitter,
+    metrics: Arc<Metrics>,
+    held: Mutex<Held>,
+    changed: Notify,
+    last_id: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    token: Option<Token>,
+    /// While logins fail: how often, why, and until when no other is tried.
+    refused: Option<(u32, Failure, Instant)>,
+}
+
+/// A token that was alive when it was handed out.
+#[derive(Debug, Clone)]
+pub(crate) struct Token {
+    id: u64,
+    secret: SecretString,
+    ends: Option<Instant>,
+    renewable: bool,
+}
+
+impl Token {
+    /// What goes with a request.
+    pub(crate) fn secret(&self) -> &SecretString {
+        &self.secret
+    }
+
+    fn remaining(&self) -> Duration {
+        self.ends.map(|end| end.saturating_duration_since(Instant::now())).unwrap_or_default()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ends.is_some_and(|end| end <= Instant::now())
+    }
+}
+
+impl Tokens {
+    /// A keeper that holds nothing yet.
+    pub(crate) fn new(
+        transport: Arc<Transport>,
+        login: Login,
+        longest_retry: Duration,
+        jitter: Jitter,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Tokens {
+            transport,
+            login,
+            longest_retry,
+            jitter,
+            metrics,
+            held: Mutex::default(),
+            changed: Notify::new(),
+            last_id: AtomicU64::new(0),
+        }
+    }
+
+    /// The token, logging in if there is none that lives. However many ask at once, one login is made; and
+    /// while logins fail, the next is made only when its wait is over.
+    ///
+    /// # Errors
+    /// Why there is no token. [`Tokens::wait`] tells for how long not to ask again.
+    pub(crate) async fn get(&self) -> Result<Token, Failure> {
+        let mut held = self.held.lock().await;
+        if let Some(token) = held.token.as_ref().filter(|token| !token.has_ended()) {
+            return Ok(token.clone());
+        }
+        held.token = None;
+        if let Some((_, failure, until)) = &held.refused
+            && *until > Instant::now()
+        {
+            return Err(failure.clone());
+        }
+        let asked = Instant::now();
+        match self.login.log_in(&self.transport).await {
+            Ok(granted) => {
+                self.metrics.logins.inc();
+                held.refused = None;
+                let ends = (!granted.life.is_zero()).then(|| asked + granted.life);
+                let id = self.last_id.fetch_add(1, Ordering::Relaxed);
+                let token = Token { id, secret: granted.token, ends, renewable: granted.renewable };
+                info!(life_s = granted.life.as_secs(), renewable = token.renewable, "logged in to Vault");
+                held.token = Some(token.clone());
+                self.changed.notify_one();
+                Ok(token)
+            }
+            Err(failure) => {
+                self.metrics.login_failures.inc();
+                let failures = held.refused.as_ref().map_or(1, |(count, ..)| count.saturating_add(1));
+                let wait = schedule::retry_in(
+                    failures,
+                    self.longest_retry,
+                    failure.retry_after(),
+                    self.jitter.draw(),
+                );
+                held.refused = Some((failures, failure.clone(), Instant::now() + wait));
+                Err(failure)
+            }
+        }
+    }
+
+    /// How long until another login may be tried.
+    pub(crate) async fn wait(&self) -> Duration {
+        match &self.held.lock().await.refused {
+            Some((.., until)) => until.saturating_duration_since(Instant::now()),
+            None => Duration::ZERO,
+        }
+    }
+
+    /// Called after a 403: finds out whether the token is dead, and lets go of it if so.
+    ///
+    /// # Errors
+    /// It could not be found out; the token is kept.
+    pub(crate) async fn is_dead(&self, token: &Token) -> Result<bool, Failure> {
+        match look_up(&self.transport, &token.secret).await {
+            Ok(_) => Ok(false),
+            Err(Failure::Denied { .. }) => {
+                let mut held = self.held.lock().await;
+                if held.token.as_ref().is_some_and(|current| current.id == token.id) {
+                    info!("the Vault token is dead; logging in again");
+                    held.token = None;
+                }
+                Ok(true)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Renews the token for as long as the agent runs.
+    pub(crate) async fn keep(&self) {
+        let mut failures = 0;
+        loop {
+            let token = self.held.lock().await.token.clone();
+            let wait = token.as_ref().and_then(|token| {
+                let planned = schedule::renew_in(token.remaining(), token.renewable, self.jitter.draw())?;
+                // After a failure the wait is short, so that several tries fit into what remains.
+                let retry = schedule::retry_in(failures, self.longest_retry, None, self.jitter.draw());
+                Some(if failures > 0 { planned.min(retry) } else { planned })
+            });
+            let (Some(token), Some(wait)) = (token, wait) else {
+                // Nothing that could be renewed: until a login gives something.
+                self.changed.notified().await;
+                failures = 0;
+                continue;
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.changed.notified() => {
+                    failures = 0;
+                    continue;
+                }
+            }
+            match self.renew(&token).await {
+                Ok(()) => failures = 0,
+                Err(failure) => {
+                    failures += 1;
+                    self.metrics.renewal_failures.inc();
+                    warn!(%failure, remaining_s = token.remaining().as_secs(), "the Vault token was not renewed");
+                    if matches!(failure, Failure::Denied { .. } | Failure::Refused { .. }) {
+                        self.no_longer_renewable(&token).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn renew(&self, token: &Token) -> Result<(), Failure> {
+        let asked = Instant::now();
+        let answer =
+            self.transport.call(RenewTokenSelfRequest { increment: None }, Some(&token.secret)).await?;
+        let renewed = granted("renew the token", &answer.body)?;
+        self.metrics.renewals.inc();
+        let mut held = self.held.lock().await;
+        if let Some(current) = held.token.as_mut().filter(|current| current.id == token.id) {
+            let ends = asked + renewed.life;
+            // Near its maximum a token's end no longer moves. Renewing it then would only become more and
+            // more frequent; it is used to its end, and a login follows.
+            let moved = current.ends.is_none_or(|before| ends > before + Duration::from_secs(1));
+            current.renewable = renewed.renewable && moved;
+            current.ends = (!renewed.life.is_zero()).then_some(ends);
+        }
+        Ok(())
+    }
+
+    /// Keeps a token to its end without asking for more of it. If it is dead already, the next 403 shows.
+    async fn no_longer_renewable(&self, token: &Token) {
+        let mut held = self.held.lock().await;
+        if let Some(current) = held.token.as_mut().filter(|current| current.id == token.id) {
+            current.renewable = false;
+        }
+    }
+
+    /// Revokes the token at the agent's end, if it is the agent's own, within half a second.
+    pub(crate) async fn revoke(&self) {
+        let token = self.held.lock().await.token.take();
+        if let Some(token) = token.filter(|token| self.login.owns_token() && !token.has_ended()) {
+            let farewell = self.transport.call(RevokeTokenSelfRequest {}, Some(&token.secret));
+            match tokio::time::timeout(FAREWELL, farewell).await {
+                Ok(Ok(_)) => info!("revoked the Vault token"),
+                Ok(Err(_)) | Err(_) => info!("the Vault token was not revoked and ends by itself"),
+            }
+        }
+    }
+}
