@@ -4,6 +4,7 @@
 //! authority, a small HTTP client, and a proxy that produces faults. Nothing here ships.
 
 pub mod http;
+pub mod kubernetes;
 pub mod pki;
 pub mod ports;
 pub mod process;

@@ -138,8 +138,7 @@ pub fn kubernetes(part: KubernetesPart) -> Result<PathBuf, Error> {
         }
     };
     let set = "k8s.io/component-base/version";
-    let link =
-        format!("-X {set}.gitVersion=v{KUBERNETES_VERSION} -X {set}.gitMajor=1 -X {set}.gitMinor=36");
+    let link = format!("-X {set}.gitVersion=v{KUBERNETES_VERSION} -X {set}.gitMajor=1 -X {set}.gitMinor=36");
     let (release, version, module) = ("kubernetes", KUBERNETES_VERSION, "kubernetes");
     build::cached(&Recipe { part, release, version, module, package, link: &link })
 }

@@ -91,6 +91,7 @@ pub struct Builder {
     folder: Option<PathBuf>,
     address: Option<SocketAddr>,
     audit: bool,
+    log: Option<PathBuf>,
 }
 
 impl Builder {
@@ -112,6 +113,13 @@ impl Builder {
     #[must_use]
     pub fn address(mut self, address: SocketAddr) -> Self {
         self.address = Some(address);
+        self
+    }
+
+    /// Writes the server's output there instead of to `vault.log` in its folder.
+    #[must_use]
+    pub fn log(mut self, log: impl Into<PathBuf>) -> Self {
+        self.log = Some(log.into());
         self
     }
 
@@ -153,7 +161,7 @@ impl Builder {
             .argument(format!("-config={}", folder.join("vault.json").display()))
             .variable("HOME", &folder)
             .folder(&folder)
-            .log(folder.join("vault.log"));
+            .log(self.log.unwrap_or_else(|| folder.join("vault.log")));
         let client = Client::new(Target::localhost(address, &ca.pem()).map_err(prepare)?);
         let process = program.start()?;
         let mut server = VaultServer {
@@ -199,7 +207,8 @@ pub struct VaultServer {
 impl VaultServer {
     /// A server that errors and logs will call `name`.
     pub fn named(name: &str) -> Builder {
-        Builder { name: name.to_owned(), storage: Storage::File, folder: None, address: None, audit: false }
+        let name = name.to_owned();
+        Builder { name, storage: Storage::File, folder: None, address: None, audit: false, log: None }
     }
 
     /// A server for one test: files, its own folder, its own port.

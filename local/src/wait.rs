@@ -1,6 +1,7 @@
 //! Waiting for a named condition, inside a timeout.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -68,10 +69,23 @@ impl<T, E: fmt::Display> Observation for Result<T, E> {
 pub async fn wait_until<O: Observation>(
     what: impl fmt::Display,
     within: Duration,
+    look: impl AsyncFnMut() -> O,
+) -> Result<O::Value, NotInTime> {
+    wait_pausing(what, within, FIRST_PAUSE..=LONGEST_PAUSE, look).await
+}
+
+/// As [`wait_until`], with the first and the longest pause between two looks: for what is measured.
+///
+/// # Errors
+/// As [`wait_until`].
+pub async fn wait_pausing<O: Observation>(
+    what: impl fmt::Display,
+    within: Duration,
+    pauses: RangeInclusive<Duration>,
     mut look: impl AsyncFnMut() -> O,
 ) -> Result<O::Value, NotInTime> {
     let end = Instant::now() + within;
-    let mut pause = FIRST_PAUSE;
+    let mut pause = *pauses.start();
     let mut seen = "the first look did not return".to_owned();
     loop {
         let left = end.saturating_duration_since(Instant::now());
@@ -85,7 +99,7 @@ pub async fn wait_until<O: Observation>(
             return Err(NotInTime { what: what.to_string(), within, seen });
         }
         sleep(pause.min(left)).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(*pauses.end());
     }
 }
 

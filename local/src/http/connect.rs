@@ -53,6 +53,15 @@ impl Target {
         Target::Unix(path.as_ref().to_owned())
     }
 
+    /// The address as other HTTP clients take it; empty for a Unix socket.
+    pub fn url(&self) -> String {
+        match self {
+            Target::Tcp(address) => format!("http://{address}"),
+            Target::Tls { address, name, .. } => format!("https://{name}:{}", address.port()),
+            Target::Unix(_) => String::new(),
+        }
+    }
+
     pub(super) fn host(&self) -> &str {
         match self {
             Target::Tls { name, .. } => name,

@@ -1,0 +1,67 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A whole region on one machine, from real parts.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Live, in under a minute: two regions on real Vaults, under load, through a whole rotation.
+    #[command(after_long_help = DEMO)]
+    Demo(DemoOptions),
+    /// Get every tool that the tests need, build what is missing, and print where each is.
+    Tools,
+}
+
+/// What the demo may be told.
+#[derive(Debug, Args)]
+pub(crate) struct DemoOptions {
+    /// Requests a second, over all four services.
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(40..=5000))]
+    pub(crate) rate: u32,
+    /// Where the summary and the logs go.
+    #[arg(long, value_name = "FOLDER", default_value = "target/demo")]
+    pub(crate) out: PathBuf,
+    /// Leave everything running at the end, until Ctrl-C. Also: KEEP=1.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// What goes to standard output at the end: a table, or the summary as JSON.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Text,
+    Json,
+}
+
+const DEMO: &str = "\
+Everything runs on loopback as processes of this machine: per region (eu, us) a real Vault server with Raft
+storage and TLS, initialised and unsealed here, and two pairs of service and secrets-agent. While an open-loop
+load asks all four services for /v1/region and for tokens, and verifies each token twice with the other
+region's JWKS, the demo
+  - changes the client's secret: both beside each other, then an end for the old one, then without it;
+  - changes the configuration in both Vaults;
+  - publishes a signing key, activates it, retires and destroys the old one, each step only after every
+    instance has said that it uses the one before, and after the waits that caches and tokens need;
+  - freezes one Vault for 20 s (SIGSTOP), and kills a service beside it meanwhile (SIGKILL).
+Requests sent to the killed service until it is ready again are counted apart; nothing else may fail. A
+request fails when its answer is not the right one, or comes later than 1 s after the moment at which it was
+due. Nothing is repeated.
+
+Files, under --out: summary.json, and logs/ with the output of every process.
+
+Exit codes:
+  0    every request was answered, every token verified, every check held
+  1    something failed; the table and summary.json say what
+  2    usage, or the demo could not be set up (a program not built, Vault not there)
+  130  interrupted (Ctrl-C); everything was ended in order. A second Ctrl-C ends at once";

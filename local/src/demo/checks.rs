@@ -1,0 +1,175 @@
+//! What must hold, looked at from outside.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use local_region::http::StatusCode;
+use local_region::vault::Error as VaultError;
+use local_region::wait::wait_until;
+use secrecy::SecretString;
+use secrets_agent_client::Error as AgentError;
+use serde_json::{Value, json};
+
+use super::load::{Issue, Target};
+use super::pod::Pod;
+use super::region::Region;
+use super::watcher::Change;
+
+/// A retired version must be gone from an agent within this.
+const GONE: Duration = Duration::from_secs(5);
+
+/// Whether a pod gives a token for this secret of the client.
+pub(crate) async fn takes_secret(pod: &Pod, secret: &SecretString) -> Result<bool> {
+    let request = super::load::token_request(&pod.public, secret)?;
+    let answer = pod.public.send(request).await?;
+    match answer.status {
+        StatusCode::OK => Ok(true),
+        StatusCode::UNAUTHORIZED => Ok(false),
+        status => anyhow::bail!("{} answered {status} to a token request", pod.name),
+    }
+}
+
+/// The ids of the keys that a pod's own JWKS shows.
+pub(crate) async fn kids(pod: &Pod) -> Result<Vec<String>> {
+    let jwks: Value = pod.public.get("/.well-known/jwks.json").await?.expect(StatusCode::OK)?.json()?;
+    let keys = jwks["keys"].as_array().into_iter().flatten();
+    Ok(keys.filter_map(|key| Some(key["kid"].as_str()?.to_owned())).collect())
+}
+
+/// Whether a pod's agent has stopped serving these versions.
+pub(crate) async fn former_is_gone(pod: &Pod, document: &str, former: &[u64]) -> Result<bool> {
+    let gone = wait_until(format!("the agent of {} to drop former {document}", pod.name), GONE, async || {
+        for version in former {
+            match pod.socket.get_version(document, *version).await {
+                Err(AgentError::Refused { problem, .. }) if matches!(problem.status, 404 | 410) => {}
+                Ok(_) => return Err(format!("version {version} is still served")),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(())
+    });
+    Ok(gone.await.is_ok())
+}
+
+/// Whether the agents' identity can do no more than it needs to, and the root token nothing.
+pub(crate) async fn rights_are_least(region: &Region) -> Result<bool> {
+    let agent =
+        region.vault.with_token(region.vault.root_token()).login_approle(&region.identities.service).await?;
+    let may_read = agent.read("kv", "service/config", None).await.is_ok();
+    let refused = [
+        agent.put("kv", "service/config", &json!({}), None).await.err(),
+        agent.read("kv", "client/probe", None).await.err(),
+        agent.read("kv", "client-pending/probe", None).await.err(),
+        agent.destroy("kv", "service/config", &[1]).await.err(),
+        region.identities.probe.read("kv", "service/clients", None).await.err(),
+        region.vault.admin().read("kv", "service/config", None).await.err(),
+    ];
+    agent.revoke_self().await?;
+    let denied = |error: &Option<VaultError>| {
+        matches!(error, Some(VaultError::Refused { status: StatusCode::FORBIDDEN, .. }))
+    };
+    Ok(may_read && refused.iter().all(denied))
+}
+
+/// What tokens showed on both sides of a change, for every pod.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sides {
+    /// Tokens that were answered before the agent delivered the change.
+    pub(crate) before: usize,
+    /// Tokens that were asked for after the pod had said that it uses it.
+    pub(crate) after: usize,
+    /// Those of either that were not as they must be.
+    pub(crate) wrong: usize,
+    /// Pods for which one of the sides has no token, so that nothing is shown.
+    pub(crate) unseen: usize,
+}
+
+/// Compares the tokens of each pod with the moments at which a change was delivered and adopted there.
+pub(crate) fn sides(
+    issues: &[Issue],
+    pods: &[impl AsRef<Target>],
+    changes: &[&Change],
+    former: impl Fn(&Issue) -> bool,
+    new: impl Fn(&Issue) -> bool,
+) -> Sides {
+    let mut sides = Sides::default();
+    for (index, pod) in pods.iter().enumerate() {
+        let Some(change) = changes.iter().find(|change| change.pod == pod.as_ref().name) else {
+            sides.unseen += 1;
+            continue;
+        };
+        let of_pod = || issues.iter().filter(|issue| issue.pod == index);
+        let before: Vec<&Issue> = of_pod().filter(|issue| issue.received < change.delivered).collect();
+        let after: Vec<&Issue> = of_pod().filter(|issue| issue.sent > change.adopted).collect();
+        sides.wrong += before.iter().filter(|issue| !former(issue)).count();
+        sides.wrong += after.iter().filter(|issue| !new(issue)).count();
+        sides.unseen += usize::from(before.is_empty() || after.is_empty());
+        sides.before += before.len();
+        sides.after += after.len();
+    }
+    sides
+}
+
+/// How long until this moment.
+pub(crate) fn until(moment: Timestamp) -> Duration {
+    Duration::try_from(moment.duration_since(Timestamp::now())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use local_region::http::{Client, Target as Address};
+    use std::sync::Arc;
+
+    fn at(millisecond: i64) -> Timestamp {
+        Timestamp::from_millisecond(millisecond).unwrap()
+    }
+
+    fn issue(sent: i64, received: i64, kid: &str) -> Issue {
+        Issue { pod: 0, sent: at(sent), received: at(received), kid: kid.to_owned(), life: 3 }
+    }
+
+    fn change() -> Change {
+        Change {
+            document: "signing-keys",
+            rotation: "signing-keys-1",
+            phase: "activate",
+            region: "eu".to_owned(),
+            pod: "eu-1".to_owned(),
+            version: 2,
+            write_to_delivered_ms: 1.0,
+            write_to_adopted_ms: 2.0,
+            delivered: at(100),
+            adopted: at(110),
+        }
+    }
+
+    fn look(issues: &[Issue]) -> Sides {
+        let client = Client::new(Address::Tcp(([127, 0, 0, 1], 1).into()));
+        let pods = [Arc::new(Target::new("eu-1", "eu", client))];
+        sides(issues, &pods, &[&change()], |issue| issue.kid == "old", |issue| issue.kid == "new")
+    }
+
+    #[test]
+    fn between_delivery_and_acknowledgement_either_key_is_right() {
+        let seen = look(&[
+            issue(10, 20, "old"),
+            issue(95, 105, "old"),
+            issue(101, 109, "new"),
+            issue(105, 112, "new"),
+            issue(120, 125, "new"),
+        ]);
+        assert_eq!(seen, Sides { before: 1, after: 1, wrong: 0, unseen: 0 });
+    }
+
+    #[test]
+    fn a_key_used_too_early_or_too_long_is_seen() {
+        assert_eq!(look(&[issue(10, 20, "new"), issue(120, 125, "old")]).wrong, 2);
+    }
+
+    #[test]
+    fn a_pod_without_tokens_on_both_sides_shows_nothing() {
+        assert_eq!(look(&[issue(120, 125, "new")]).unseen, 1);
+    }
+}

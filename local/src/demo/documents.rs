@@ -1,0 +1,161 @@
+//! The documents that the demo writes into Vault. Keys and secrets are made here, in memory.
+
+use anyhow::{Context, Result};
+use aws_lc_rs::{digest, rand};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use rcgen::KeyPair;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+
+use local_region::pki::{Ca, Issued};
+
+/// The one issuer of every region.
+pub(crate) const ISSUER: &str = "https://tokens.meridian.test";
+/// The client that the load is.
+pub(crate) const CLIENT: &str = "probe";
+
+/// A signing key, and how far it is.
+#[derive(Debug, Clone)]
+pub(crate) struct SigningKey {
+    pub(crate) kid: String,
+    pub(crate) state: KeyState,
+    private_pem: SecretString,
+    public_jwk: Value,
+    since: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyState {
+    Published,
+    Active,
+    Retiring,
+}
+
+impl SigningKey {
+    /// A new P-256 key under its RFC 7638 thumbprint.
+    pub(crate) fn make(state: KeyState) -> Result<Self> {
+        let pair = KeyPair::generate().context("make a signing key")?;
+        let point = pair.public_key_raw();
+        let coordinate = |range| point.get(range).map(|bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes));
+        let (x, y) = coordinate(1..33).zip(coordinate(33..65)).context("a P-256 point has 65 bytes")?;
+        let members = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+        Ok(SigningKey {
+            kid: URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, members.as_bytes())),
+            state,
+            private_pem: pair.serialize_pem().into(),
+            public_jwk: json!({"kty": "EC", "crv": "P-256", "x": x, "y": y}),
+            since: Timestamp::now(),
+        })
+    }
+
+    /// The same key, one step on.
+    pub(crate) fn into_state(mut self, state: KeyState) -> Self {
+        (self.state, self.since) = (state, Timestamp::now());
+        self
+    }
+
+    /// The first characters of its id, for people.
+    pub(crate) fn short(&self) -> &str {
+        self.kid.get(..8).unwrap_or(&self.kid)
+    }
+}
+
+/// `signing-keys`.
+pub(crate) fn signing_keys(rotation: &Rotation, keys: &[&SigningKey]) -> Value {
+    let entry = |key: &&SigningKey| {
+        let state = match key.state {
+            KeyState::Published => "published",
+            KeyState::Active => "active",
+            KeyState::Retiring => "retiring",
+        };
+        let mut entry = json!({"state": state, "public_jwk": key.public_jwk, "since": key.since});
+        if key.state != KeyState::Retiring {
+            entry["private_pem"] = key.private_pem.expose_secret().into();
+        }
+        (key.kid.clone(), entry)
+    };
+    let keys: Map<String, Value> = keys.iter().map(entry).collect();
+    json!({"rotation": rotation.key(), "keys": keys})
+}
+
+/// A client's secret: 256 random bits.
+pub(crate) fn client_secret() -> Result<SecretString> {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes).ok().context("make a client secret: the system gave no random numbers")?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes).into())
+}
+
+/// `clients`: the secrets that are good, each with its end.
+pub(crate) fn clients(rotation: &Rotation, secrets: &[(&SecretString, Option<Timestamp>)]) -> Value {
+    let entry = |(secret, not_after): &(&SecretString, Option<Timestamp>)| {
+        let hash = digest::digest(&digest::SHA256, secret.expose_secret().as_bytes());
+        let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        json!({"sha256": hex, "not_after": not_after})
+    };
+    let secrets: Vec<Value> = secrets.iter().map(entry).collect();
+    json!({"rotation": rotation.key(), "clients": {CLIENT: {"secrets": secrets, "scopes": ["read", "write"]}}})
+}
+
+/// `config`: what every region must agree on, and how long tokens live.
+pub(crate) fn config(rotation: &Rotation, token_life: u64) -> Value {
+    let oauth = json!({
+        "issuer": ISSUER,
+        "token_life": format!("{token_life}s"),
+        "jwks_max_age": "1s",
+        "leeway": "1s",
+        "skew": "1s",
+    });
+    json!({"rotation": rotation.key(), "oauth": oauth})
+}
+
+/// `tls`: the certificate of the public interface.
+pub(crate) fn tls(rotation: &Rotation, ca: &Ca, issued: &Issued) -> Value {
+    json!({
+        "rotation": rotation.key(),
+        "certificate_pem": format!("{}{}", issued.certificate_pem, ca.pem()),
+        "private_key_pem": issued.key_pem.expose_secret(),
+    })
+}
+
+/// Which rotation a version belongs to, and how far that is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rotation {
+    pub(crate) id: &'static str,
+    pub(crate) phase: &'static str,
+}
+
+impl Rotation {
+    pub(crate) fn new(id: &'static str, phase: &'static str) -> Self {
+        Rotation { id, phase }
+    }
+
+    fn key(self) -> Value {
+        json!({self.id: {self.phase: ""}})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retiring_key_carries_no_private_part_and_the_others_do() {
+        let old = SigningKey::make(KeyState::Active).unwrap().into_state(KeyState::Retiring);
+        let new = SigningKey::make(KeyState::Active).unwrap();
+        let document = signing_keys(&Rotation::new("signing-keys-1", "activate"), &[&old, &new]);
+        assert_eq!(document["keys"][&old.kid]["state"], "retiring");
+        assert!(document["keys"][&old.kid].get("private_pem").is_none());
+        assert!(document["keys"][&new.kid]["private_pem"].as_str().unwrap().contains("PRIVATE KEY"));
+        assert_eq!(document["rotation"], json!({"signing-keys-1": {"activate": ""}}));
+    }
+
+    #[test]
+    fn clients_are_registered_by_hash_alone() {
+        let secret = client_secret().unwrap();
+        let document = clients(&Rotation::new("clients-1", "publish"), &[(&secret, None)]);
+        assert!(!document.to_string().contains(secret.expose_secret()));
+        assert_eq!(document["clients"][CLIENT]["secrets"][0]["sha256"].as_str().unwrap().len(), 64);
+    }
+}

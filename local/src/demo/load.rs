@@ -1,0 +1,159 @@
+//! An open-loop load: requests are due at fixed moments, whatever became of those before.
+//!
+//! Latency counts from the moment at which a request was due, so that a service that stalls cannot hide it
+//! by slowing its clients down. Nothing is repeated.
+
+mod connections;
+mod jwks;
+mod tally;
+mod target;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+pub(crate) use jwks::Verdicts;
+pub(crate) use tally::Figures;
+pub(crate) use target::{Target, token_request};
+
+use jwks::{Jwks, Token};
+
+/// A request whose answer comes later than this after it was due has failed.
+pub(crate) const LATE: Duration = Duration::from_secs(1);
+/// How far beyond its end a token is still taken: the leeway of the configuration.
+const LEEWAY: i64 = 1;
+/// A token is verified a second time so long after its end, within the leeway.
+const SECOND_LOOK: Duration = Duration::from_millis(500);
+
+/// A token as it was issued.
+#[derive(Debug, Clone)]
+pub(crate) struct Issue {
+    /// The index of the pod.
+    pub(crate) pod: usize,
+    /// Before the request was sent.
+    pub(crate) sent: Timestamp,
+    /// After its answer was read.
+    pub(crate) received: Timestamp,
+    /// The key that signed it.
+    pub(crate) kid: String,
+    /// How long it lives, as the answer says.
+    pub(crate) life: u64,
+}
+
+/// The load on all pods.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) pods: Vec<Arc<Target>>,
+    pub(crate) verdicts: Verdicts,
+    jwks: Vec<Jwks>,
+    secret: RwLock<SecretString>,
+    issues: Mutex<Vec<Issue>>,
+    due: AtomicU64,
+}
+
+impl Load {
+    pub(crate) fn new(pods: Vec<Target>, secret: SecretString) -> Arc<Self> {
+        let pods: Vec<Arc<Target>> = pods.into_iter().map(Arc::new).collect();
+        Arc::new(Load {
+            jwks: pods.iter().map(|pod| Jwks::new(Arc::clone(pod))).collect(),
+            pods,
+            verdicts: Verdicts::default(),
+            secret: RwLock::new(secret),
+            issues: Mutex::default(),
+            due: AtomicU64::new(0),
+        })
+    }
+
+    /// Asks for tokens with this secret from now on.
+    pub(crate) fn use_secret(&self, secret: SecretString) {
+        *self.secret.write().unwrap_or_else(PoisonError::into_inner) = secret;
+    }
+
+    /// The secret that is in use.
+    pub(crate) fn secret(&self) -> SecretString {
+        self.secret.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many requests have come due.
+    pub(crate) fn due(&self) -> u64 {
+        self.due.load(Ordering::Relaxed)
+    }
+
+    /// Every token issued so far.
+    pub(crate) fn issues(&self) -> Vec<Issue> {
+        tally::lock(&self.issues).clone()
+    }
+
+    /// Sends `rate` requests a second until `stop` says so, and then waits for what is under way, and for
+    /// the last tokens to be verified a second time.
+    pub(crate) async fn run(self: Arc<Self>, rate: u32, mut stop: watch::Receiver<bool>) {
+        let started = Instant::now();
+        let gap = Duration::from_secs(1) / rate;
+        let mut tasks = JoinSet::new();
+        for number in 0_u32.. {
+            let due = started + gap * number;
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                () = sleep_until(due) => {}
+            }
+            self.due.fetch_add(1, Ordering::Relaxed);
+            tasks.spawn(Arc::clone(&self).one(number as usize, due));
+            while tasks.try_join_next().is_some() {}
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// The request of one moment: to the pods in turn, three for the region and then two for a token.
+    async fn one(self: Arc<Self>, number: usize, due: Instant) {
+        let pod = number % self.pods.len();
+        match number / self.pods.len() % 5 {
+            0..3 => self.pods[pod].region(due).await,
+            _ => self.token(pod, due).await,
+        }
+    }
+
+    async fn token(self: Arc<Self>, pod: usize, due: Instant) {
+        let secret = self.secret();
+        let sent = Timestamp::now();
+        let Some((token, life)) = self.pods[pod].token(&secret, due).await else { return };
+        let received = Timestamp::now();
+        let Some(token) = Token::read(token) else {
+            self.verdicts
+                .unverifiable(&self.pods[pod].name, "the token has no header and claims that can be read");
+            return;
+        };
+        tally::lock(&self.issues).push(Issue { pod, sent, received, kid: token.kid.clone(), life });
+        // At once, and again when it is about to be taken no more.
+        self.verify(pod, &token, Timestamp::now()).await;
+        let end = Timestamp::from_second(token.ends).unwrap_or(received);
+        let left = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default();
+        sleep_until(Instant::now() + left + SECOND_LOOK).await;
+        // A late timer of this program must not turn a good token into a bad one.
+        self.verify(pod, &token, end).await;
+    }
+
+    /// Verifies with the JWKS of a pod of another region, as an application there would.
+    async fn verify(&self, pod: usize, token: &Token, at: Timestamp) {
+        let (name, region) = (&self.pods[pod].name, &self.pods[pod].region);
+        let others = self.jwks.iter().filter(|jwks| jwks.pod.region != *region && !jwks.pod.is_apart());
+        let others: Vec<&Jwks> = others.collect();
+        let Some(verifier) = others.get(self.verdicts.verified() as usize % others.len().max(1)) else {
+            return self.verdicts.unverifiable(name, "no pod of another region is there to ask for its JWKS");
+        };
+        match verifier.verify(token, at, LEEWAY).await {
+            Ok(()) => self.verdicts.count(),
+            // The JWKS was asked of a pod that was being killed; that request is counted apart.
+            Err(_) if verifier.pod.is_apart() => self.verdicts.count_apart(),
+            Err(why) => {
+                self.verdicts.unverifiable(name, &format!("with the JWKS of {}: {why}", verifier.pod.name))
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The requests to one pod, and what each answer must be.
+
+use ::http::{HeaderValue, Method, Request, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use jsonwebtoken::jwk::JwkSet;
+use local_region::http::{Answer, Client, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
+
+use super::LATE;
+use super::connections::Connections;
+use super::tally::{Kind, Tally};
+use crate::demo::documents::CLIENT;
+
+/// A pod that the load asks.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) region: String,
+    pub(crate) tally: Tally,
+    connections: Connections,
+}
+
+impl Target {
+    /// The pod `name` of `region`, whose public interface `client` reaches.
+    pub(crate) fn new(name: &str, region: &str, client: Client) -> Self {
+        let connections = Connections::new(client);
+        Target { name: name.to_owned(), region: region.to_owned(), tally: Tally::default(), connections }
+    }
+
+    /// From now until [`Target::end_apart`], what meets this pod is counted apart.
+    pub(crate) fn begin_apart(&self) {
+        self.tally.begin_apart();
+    }
+
+    /// The pod is ready again.
+    pub(crate) fn end_apart(&self) {
+        self.connections.clear();
+        self.tally.end_apart();
+    }
+
+    pub(crate) fn is_apart(&self) -> bool {
+        self.tally.is_apart()
+    }
+
+    /// Asks who serves; it must be this pod.
+    pub(super) async fn region(&self, due: Instant) {
+        let outcome = self.ask(self.get("/v1/region"), due).await.and_then(|answer| {
+            #[derive(Deserialize)]
+            struct Region {
+                region: String,
+                pod: String,
+            }
+            let Region { region, pod } = answer.json().map_err(told)?;
+            let ours = region == self.region && pod == self.name;
+            ours.then_some(()).ok_or_else(|| format!("answered by {pod} in {region}"))
+        });
+        self.tally.note(Kind::Region, due, outcome);
+    }
+
+    /// Asks for a token, and gives it with its life in seconds.
+    pub(super) async fn token(&self, secret: &SecretString, due: Instant) -> Option<(String, u64)> {
+        #[derive(Deserialize)]
+        struct Issued {
+            access_token: String,
+            expires_in: u64,
+        }
+        let outcome = self.ask(token_request(self.connections.client(), secret), due).await;
+        let outcome = outcome.and_then(|answer| answer.json::<Issued>().map_err(told));
+        self.tally.note(Kind::Token, due, outcome.as_ref().map(drop).map_err(Clone::clone));
+        outcome.ok().map(|issued| (issued.access_token, issued.expires_in))
+    }
+
+    /// Fetches the JWKS, and says for how many seconds it may be kept.
+    pub(super) async fn jwks(&self) -> Result<(JwkSet, u64), String> {
+        let due = Instant::now();
+        let outcome = self.ask(self.get("/.well-known/jwks.json"), due).await.and_then(|answer| {
+            let keys = answer.json().map_err(told)?;
+            let caching = answer.header("cache-control");
+            let max_age = caching.split("max-age=").nth(1).and_then(|seconds| seconds.parse().ok());
+            Ok((keys, max_age.ok_or("the JWKS does not say for how long it may be kept")?))
+        });
+        self.tally.note(Kind::Jwks, due, outcome.as_ref().map(drop).map_err(Clone::clone));
+        outcome
+    }
+
+    fn get(&self, path: &str) -> Result<Request<Bytes>, local_region::http::Error> {
+        self.connections.client().request(Method::GET, path, None, Bytes::new())
+    }
+
+    async fn ask(
+        &self,
+        request: Result<Request<Bytes>, local_region::http::Error>,
+        due: Instant,
+    ) -> Result<Answer, String> {
+        let answer = timeout_at(due + LATE, self.connections.send(request.map_err(told)?)).await;
+        let answer = answer.map_err(|_| format!("no answer within {} s", LATE.as_secs()))?;
+        answer.and_then(|answer| answer.expect(StatusCode::OK)).map_err(told)
+    }
+}
+
+/// The request for a token with the client's id and this secret.
+pub(crate) fn token_request(
+    client: &Client,
+    secret: &SecretString,
+) -> Result<Request<Bytes>, local_region::http::Error> {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let body = Bytes::from_static(b"grant_type=client_credentials");
+    let mut request = client.request(Method::POST, "/oauth2/token", Some(FORM), body)?;
+    let credentials = STANDARD.encode(format!("{CLIENT}:{}", secret.expose_secret()));
+    // Base64 is always a valid header.
+    if let Ok(mut value) = HeaderValue::try_from(format!("Basic {credentials}")) {
+        value.set_sensitive(true);
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+    }
+    Ok(request)
+}
+
+/// An error with its causes, each once.
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+fn told(error: local_region::http::Error) -> String {
+    format!("{:#}", anyhow::Error::new(error))
+}

@@ -1,0 +1,405 @@
+//! A real Kubernetes API server with its etcd and, unless told otherwise, its controllers; no nodes.
+//!
+//! Deployments get their ReplicaSets and pods from the real controllers. With no kubelet there, pods stay
+//! pending, and a test says itself how they fare by writing their status.
+
+mod audit;
+mod kubeconfig;
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::http::{self, Client, StatusCode, Target};
+use crate::pki::{self, Ca, write_private};
+use crate::ports::Port;
+use crate::process::{self, Process, Program, Signal};
+use crate::tools::{self, KubernetesPart};
+use crate::wait::{NotInTime, wait_until};
+
+pub use audit::Write;
+pub use kubeconfig::Kubeconfig;
+
+/// How long the parts may take to come up. Five to ten seconds are usual.
+const START: Duration = Duration::from_secs(90);
+
+/// Controllers that make a Deployment's pods and clean up after deletions.
+const CONTROLLERS: &str = "deployment-controller,replicaset-controller,garbage-collector-controller,\
+    namespace-controller,serviceaccount-controller,endpointslice-controller,horizontal-pod-autoscaler-controller";
+
+/// What the API server writes to its audit log: every write, without its content.
+const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]},
+              {"level": "None"}]}"#;
+
+/// Why the API server, or a call of it, failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A program could not be had.
+    #[error(transparent)]
+    Tool(#[from] tools::Error),
+    /// A certificate or a file with a secret could not be made.
+    #[error(transparent)]
+    Certificate(#[from] pki::Error),
+    /// A process failed.
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    /// A folder or a port could not be had.
+    #[error("prepare the Kubernetes API server {name}")]
+    Prepare {
+        /// The server's name.
+        name: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// No answer came.
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    /// The server did not get so far in time.
+    #[error("{waited}; the log of {log_of} ends with:\n{tail}")]
+    NotInTime {
+        /// What was awaited.
+        #[source]
+        waited: NotInTime,
+        /// The process to look at.
+        log_of: String,
+        /// The last lines of its log.
+        tail: String,
+    },
+    /// The API server refused.
+    #[error("{call}: the API server answered {status}: {message}")]
+    Refused {
+        /// Method and path.
+        call: String,
+        /// The status.
+        status: StatusCode,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// An API server that is about to be started.
+#[derive(Debug)]
+pub struct Builder {
+    name: String,
+    folder: Option<PathBuf>,
+    controllers: bool,
+}
+
+impl Builder {
+    /// Keeps everything in this folder, which is made and stays. Otherwise in one that is removed at the end.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// Leaves the controllers out: nothing but the API.
+    #[must_use]
+    pub fn without_controllers(mut self) -> Self {
+        self.controllers = false;
+        self
+    }
+
+    /// Starts etcd, the API server and the controllers. 5 to 10 s.
+    ///
+    /// # Errors
+    /// A program cannot be had, or a part does not come up; its log's last lines are in the error.
+    pub async fn start(self) -> Result<KubernetesApi, Error> {
+        let prepare = |source| Error::Prepare { name: self.name.clone(), source };
+        let (folder, temporary) = match &self.folder {
+            Some(folder) => (folder.clone(), None),
+            None => {
+                let made =
+                    tempfile::Builder::new().prefix("meridian-kubernetes-").tempdir().map_err(prepare)?;
+                (made.path().to_owned(), Some(made))
+            }
+        };
+        fs::create_dir_all(&folder).map_err(prepare)?;
+        let ca = Ca::new(&format!("{} Kubernetes", self.name))?;
+        let ports = Ports {
+            api: Port::reserve().map_err(prepare)?,
+            store: Port::reserve().map_err(prepare)?,
+            peer: Port::reserve().map_err(prepare)?,
+        };
+        let files = Files::write(&folder, &ca)?;
+        let store = etcd(&self.name, &folder, &ports)?.start()?;
+        let server_program = api_server(&self.name, &folder, &ports, &files)?;
+        let server = server_program.start()?;
+        let target = Target::localhost(ports.api.address(), &ca.pem()).map_err(prepare)?;
+        let mut api = KubernetesApi {
+            name: self.name,
+            store,
+            server_program,
+            server,
+            controllers: None,
+            client: Client::new(target),
+            ca,
+            admin: files.admin.clone(),
+            stranger: files.stranger.clone(),
+            folder,
+            ports,
+            _temporary: temporary,
+        };
+        api.ready().await?;
+        if self.controllers {
+            let kubeconfig = api.folder.join("controllers.kubeconfig");
+            Kubeconfig::new().context("controllers", &api).write(&kubeconfig)?;
+            api.controllers = Some(controllers(&api.name, &api.folder, &files, &kubeconfig)?.start()?);
+        }
+        Ok(api)
+    }
+}
+
+/// A running API server, killed with its parts when it is dropped.
+#[derive(Debug)]
+pub struct KubernetesApi {
+    name: String,
+    // Dropped in this order: who writes goes before what is written to.
+    controllers: Option<Process>,
+    server: Process,
+    store: Process,
+    server_program: Program,
+    client: Client,
+    ca: Ca,
+    admin: SecretString,
+    stranger: SecretString,
+    folder: PathBuf,
+    ports: Ports,
+    _temporary: Option<TempDir>,
+}
+
+impl KubernetesApi {
+    /// An API server that errors and logs will call `name`.
+    pub fn named(name: &str) -> Builder {
+        Builder { name: name.to_owned(), folder: None, controllers: true }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it listens; its certificate is for `localhost` and 127.0.0.1.
+    pub fn address(&self) -> SocketAddr {
+        self.ports.api.address()
+    }
+
+    /// The authority of its certificate.
+    pub fn ca(&self) -> &Ca {
+        &self.ca
+    }
+
+    /// Its folder, with the logs of its parts.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The process of the API server itself.
+    pub fn process(&self) -> &Process {
+        &self.server
+    }
+
+    /// The token of a user that may do everything (`admin`, of the group `system:masters`).
+    pub fn admin_token(&self) -> &SecretString {
+        &self.admin
+    }
+
+    /// The token of a user that nothing is granted to (`stranger`).
+    pub fn stranger_token(&self) -> &SecretString {
+        &self.stranger
+    }
+
+    /// Calls the API as the administrator, and gives the answer's JSON.
+    ///
+    /// # Errors
+    /// No answer came, or a refusal.
+    pub async fn call(
+        &self,
+        method: ::http::Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, Error> {
+        let kind = match method {
+            ::http::Method::PATCH => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let call = format!("{method} {path}");
+        let request = ::http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header(::http::header::AUTHORIZATION, format!("Bearer {}", self.admin.expose_secret()))
+            .header(::http::header::CONTENT_TYPE, kind)
+            .body(body.map(|body| body.to_string()).unwrap_or_default().into())
+            .map_err(|error| Error::Prepare { name: self.name.clone(), source: io::Error::other(error) })?;
+        let answer = self.client.send(request).await?;
+        let value: Value = serde_json::from_slice(&answer.body)
+            .unwrap_or_else(|_| json!({"message": String::from_utf8_lossy(&answer.body)}));
+        if answer.status.is_success() {
+            return Ok(value);
+        }
+        let message = value["message"].as_str().unwrap_or_default().to_owned();
+        Err(Error::Refused { call, status: answer.status, message })
+    }
+
+    /// Every write that the API server took part in so far, in order, from its audit log.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn writes(&self) -> io::Result<Vec<Write>> {
+        audit::read(&self.folder.join("audit.log"))
+    }
+
+    /// Freezes the API server (SIGSTOP): connections are taken by the kernel, and nothing answers.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn pause(&self) -> Result<(), Error> {
+        Ok(self.server.signal(Signal::STOP)?)
+    }
+
+    /// Ends a [`KubernetesApi::pause`].
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn resume(&self) -> Result<(), Error> {
+        Ok(self.server.signal(Signal::CONT)?)
+    }
+
+    /// Kills the API server (SIGKILL); its address refuses connections then.
+    pub async fn kill(&self) {
+        self.server.kill().await;
+    }
+
+    /// Starts the API server again at the same address with the same objects.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn restart(&mut self) -> Result<(), Error> {
+        self.server.kill().await;
+        self.server = self.server_program.start()?;
+        self.ready().await
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        let what = format!("the Kubernetes API server {} to be ready", self.name);
+        let ready = wait_until(what, START, async || {
+            self.server.check_running().map_err(|error| error.to_string())?;
+            self.store.check_running().map_err(|error| error.to_string())?;
+            self.call(::http::Method::GET, "/readyz", None).await.map_err(|error| error.to_string())?;
+            // Its own roles and namespaces come a moment after it is ready.
+            let path = "/api/v1/namespaces/default";
+            self.call(::http::Method::GET, path, None).await.map_err(|error| error.to_string())
+        });
+        ready.await.map(drop).map_err(|waited| {
+            let (log_of, tail) = (self.server.name().to_owned(), self.server.log_tail(20));
+            Error::NotInTime { waited, log_of, tail }
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Ports {
+    api: Port,
+    store: Port,
+    peer: Port,
+}
+
+/// The files that the parts are given.
+struct Files {
+    certificate: pki::Files,
+    account_key: PathBuf,
+    tokens: PathBuf,
+    ca: PathBuf,
+    audit_policy: PathBuf,
+    admin: SecretString,
+    stranger: SecretString,
+}
+
+impl Files {
+    fn write(folder: &Path, ca: &Ca) -> Result<Self, Error> {
+        let token = || SecretString::from(uuid::Uuid::new_v4().to_string());
+        let (admin, stranger) = (token(), token());
+        let tokens = format!(
+            "{},admin,admin,system:masters\n{},stranger,stranger\n",
+            admin.expose_secret(),
+            stranger.expose_secret()
+        );
+        Ok(Files {
+            certificate: ca.issue(&["localhost", "127.0.0.1"])?.write(folder, "server")?,
+            // Any key does: it signs the tokens of service accounts.
+            account_key: ca.issue(&["service-accounts"])?.write(folder, "service-accounts")?.key,
+            tokens: write_private(&folder.join("tokens.csv"), tokens.as_bytes())?,
+            ca: ca.write(folder.join("ca.pem"))?,
+            audit_policy: write_private(&folder.join("audit.json"), AUDIT_POLICY.as_bytes())?,
+            admin,
+            stranger,
+        })
+    }
+}
+
+fn flag(name: &str, value: impl AsRef<Path>) -> String {
+    format!("--{name}={}", value.as_ref().display())
+}
+
+fn etcd(name: &str, folder: &Path, ports: &Ports) -> Result<Program, Error> {
+    let (client, peer) =
+        (format!("http://{}", ports.store.address()), format!("http://{}", ports.peer.address()));
+    Ok(Program::new(format!("etcd {name}"), tools::kubernetes(KubernetesPart::Etcd)?)
+        .argument(flag("data-dir", folder.join("etcd")))
+        .arguments([format!("--listen-client-urls={client}"), format!("--advertise-client-urls={client}")])
+        .arguments([format!("--listen-peer-urls={peer}"), format!("--initial-advertise-peer-urls={peer}")])
+        .argument(format!("--initial-cluster=default={peer}"))
+        .arguments(["--unsafe-no-fsync", "--log-level=warn"])
+        .folder(folder)
+        .log(folder.join("etcd.log")))
+}
+
+fn api_server(name: &str, folder: &Path, ports: &Ports, files: &Files) -> Result<Program, Error> {
+    let program = tools::kubernetes(KubernetesPart::ApiServer)?;
+    Ok(Program::new(format!("kube-apiserver {name}"), program)
+        .argument(format!("--etcd-servers=http://{}", ports.store.address()))
+        .arguments([
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            "--endpoint-reconciler-type=none",
+        ])
+        .argument(format!("--secure-port={}", ports.api.number()))
+        .argument(flag("tls-cert-file", &files.certificate.certificate))
+        .argument(flag("tls-private-key-file", &files.certificate.key))
+        .argument(flag("cert-dir", folder.join("certificates")))
+        .argument(flag("token-auth-file", &files.tokens))
+        .arguments(["--authorization-mode=RBAC", "--anonymous-auth=false", "--profiling=false"])
+        .argument("--service-cluster-ip-range=10.96.0.0/16")
+        .argument("--service-account-issuer=https://kubernetes.default.svc")
+        .argument(flag("service-account-key-file", &files.account_key))
+        .argument(flag("service-account-signing-key-file", &files.account_key))
+        .argument(flag("audit-policy-file", &files.audit_policy))
+        .argument(flag("audit-log-path", folder.join("audit.log")))
+        .argument("--audit-log-mode=blocking")
+        .folder(folder)
+        .log(folder.join("kube-apiserver.log")))
+}
+
+fn controllers(name: &str, folder: &Path, files: &Files, kubeconfig: &Path) -> Result<Program, Error> {
+    let program = tools::kubernetes(KubernetesPart::ControllerManager)?;
+    Ok(Program::new(format!("kube-controller-manager {name}"), program)
+        .argument(flag("kubeconfig", kubeconfig))
+        .argument(format!("--controllers={CONTROLLERS}"))
+        .argument(flag("service-account-private-key-file", &files.account_key))
+        .argument(flag("root-ca-file", &files.ca))
+        .argument(flag("cert-dir", folder.join("certificates")))
+        .arguments(["--leader-elect=false", "--secure-port=0", "--profiling=false"])
+        .folder(folder)
+        .log(folder.join("kube-controller-manager.log")))
+}
+
+#[cfg(test)]
+mod tests;
