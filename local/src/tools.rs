@@ -23,7 +23,7 @@ pub const KUBERNETES_VERSION: &str = "1.36.3";
 /// The version of etcd that is built.
 pub const ETCD_VERSION: &str = "3.6.13";
 /// The oldest Go that builds what is pinned here.
-const GO_OLDEST: Version = (1, 25);
+const GO_OLDEST: Version = (1, 26);
 
 use build::Recipe;
 

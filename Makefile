@@ -1,0 +1,64 @@
+# The few verbs that a person types. Each sets up what it needs, and says what it does.
+
+.DEFAULT_GOAL := help
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+
+##@ See it
+.PHONY: demo
+demo: setup ## the main job, live: two regions on real Vaults, under load, through a whole rotation (KEEP=1 leaves it running)
+	@cargo build --release -p service -p secrets-agent -p local-region
+	@target/release/local-region demo
+
+##@ Trust it
+.PHONY: test
+test: test-rust ## everything that CI checks
+
+.PHONY: test-rust
+test-rust: setup ## the Rust programs, against the real Vault
+	@cargo build --workspace
+	@target/debug/local-region tools
+	@cargo test --workspace --no-fail-fast
+
+.PHONY: lint
+lint: setup lint-tree ## formatter, clippy with warnings as errors, rules for dependencies
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then \
+	    cargo deny --log-level error check bans licenses sources; \
+	else \
+	    echo "lint: cargo-deny is not installed, so deny.toml is not checked here (cargo install --locked cargo-deny)" >&2; \
+	fi
+
+# Two of the invariants in ARCHITECTURE.md.
+.PHONY: lint-tree
+lint-tree: setup
+	@tree=$$(cargo tree --workspace --all-features --prefix none --format '{p}'); \
+	if grep '^ring ' <<<"$$tree"; then \
+	    echo "lint: ring is compiled; TLS and signatures are aws-lc-rs everywhere (cargo tree --invert ring)" >&2; exit 1; \
+	fi
+	@tree=$$(cargo tree -p service --all-features --edges normal,build --prefix none --format '{p}'); \
+	if grep '^vaultrs ' <<<"$$tree"; then \
+	    echo "lint: service depends on vaultrs; only the agent speaks to Vault" >&2; exit 1; \
+	fi
+
+##@ Measure it
+.PHONY: bench
+bench: setup ## agent and service beside named peers, in one run; writes bench/results
+	@cargo build --release --workspace
+	@target/release/meridian-bench
+
+##@ Keep it
+.PHONY: setup
+setup: ## what the other verbs need, installed or named
+	@local/tools/setup
+
+.PHONY: clean
+clean: ## remove what was built here; the cache of built tools stays
+	@cargo clean
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	    /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	    /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
