@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub clients: Clients,
     /// What signs them.
     pub signer: Signer,
+    /// The ids of the keys that verify.
+    pub kids: Vec<String>,
     /// Counts the tokens that the signer's key signed.
     pub issued: Counter,
     /// The public listener's certificate.
@@ -88,6 +90,7 @@ impl Snapshot {
             region: json(&region),
             jwks: Rendered::new(json(&Jwks { keys: &parts.keys.verifying }), max_age),
             metadata: Rendered::new(json(&Metadata::of(&parts.dynamic.oauth.issuer)), max_age),
+            kids: parts.keys.verifying.into_iter().map(|key| key.kid).collect(),
             signer: Signer::new(parts.keys.active),
             issued,
             tls: parts.tls,

@@ -85,14 +85,12 @@ impl State {
             self.metrics.certificate_end.set(tls.not_after.as_second());
         }
         let issued = self.metrics.tokens(&parts.keys.active.kid);
-        let kids: Vec<String> = parts.keys.verifying.iter().map(|key| key.kid.clone()).collect();
-        let snapshot = Snapshot::new(generation, &self.configuration.identity, parts, issued);
-        self.snapshot.store(Some(Arc::new(snapshot)));
+        let snapshot = Arc::new(Snapshot::new(generation, &self.configuration.identity, parts, issued));
+        self.snapshot.store(Some(Arc::clone(&snapshot)));
         self.metrics.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
-        if let Some(signed) = current.map(|current| current.signer.kid().to_owned())
-            && !kids.contains(&signed)
-        {
-            self.metrics.forget_key(&signed);
+        let former = current.iter().flat_map(|current| &current.kids);
+        for gone in former.filter(|kid| !snapshot.kids.contains(kid)) {
+            self.metrics.forget_key(gone);
         }
         self.settle(WAITING);
     }
