@@ -235,6 +235,7 @@ impl KubernetesApi {
         let request = ::http::Request::builder()
             .method(method)
             .uri(path)
+            .header(::http::header::HOST, "localhost")
             .header(::http::header::AUTHORIZATION, format!("Bearer {}", self.admin.expose_secret()))
             .header(::http::header::CONTENT_TYPE, kind)
             .body(body.map(|body| body.to_string()).unwrap_or_default().into())
@@ -291,17 +292,21 @@ impl KubernetesApi {
     async fn ready(&self) -> Result<(), Error> {
         let what = format!("the Kubernetes API server {} to be ready", self.name);
         let ready = wait_until(what, START, async || {
-            self.server.check_running().map_err(|error| error.to_string())?;
-            self.store.check_running().map_err(|error| error.to_string())?;
-            self.call(::http::Method::GET, "/readyz", None).await.map_err(|error| error.to_string())?;
+            self.call(::http::Method::GET, "/readyz", None).await?;
             // Its own roles and namespaces come a moment after it is ready.
-            let path = "/api/v1/namespaces/default";
-            self.call(::http::Method::GET, path, None).await.map_err(|error| error.to_string())
+            self.call(::http::Method::GET, "/api/v1/namespaces/default", None).await
         });
-        ready.await.map(drop).map_err(|waited| {
-            let (log_of, tail) = (self.server.name().to_owned(), self.server.log_tail(20));
-            Error::NotInTime { waited, log_of, tail }
-        })
+        let ended = tokio::select! {
+            ready = ready => {
+                return ready.map(drop).map_err(|waited| {
+                    let (log_of, tail) = (self.server.name().to_owned(), self.server.log_tail(20));
+                    Error::NotInTime { waited, log_of, tail }
+                });
+            }
+            _ = self.server.ended() => self.server.check_running(),
+            _ = self.store.ended() => self.store.check_running(),
+        };
+        Ok(ended?)
     }
 }
 
@@ -315,7 +320,7 @@ struct Ports {
 /// The files that the parts are given.
 struct Files {
     certificate: pki::Files,
-    account_key: PathBuf,
+    accounts: pki::Files,
     tokens: PathBuf,
     ca: PathBuf,
     audit_policy: PathBuf,
@@ -334,8 +339,8 @@ impl Files {
         );
         Ok(Files {
             certificate: ca.issue(&["localhost", "127.0.0.1"])?.write(folder, "server")?,
-            // Any key does: it signs the tokens of service accounts.
-            account_key: ca.issue(&["service-accounts"])?.write(folder, "service-accounts")?.key,
+            // It signs the tokens of service accounts; the certificate stands for its public key.
+            accounts: ca.issue(&["service-accounts"])?.write(folder, "service-accounts")?,
             tokens: write_private(&folder.join("tokens.csv"), tokens.as_bytes())?,
             ca: ca.write(folder.join("ca.pem"))?,
             audit_policy: write_private(&folder.join("audit.json"), AUDIT_POLICY.as_bytes())?,
@@ -379,8 +384,8 @@ fn api_server(name: &str, folder: &Path, ports: &Ports, files: &Files) -> Result
         .arguments(["--authorization-mode=RBAC", "--anonymous-auth=false", "--profiling=false"])
         .argument("--service-cluster-ip-range=10.96.0.0/16")
         .argument("--service-account-issuer=https://kubernetes.default.svc")
-        .argument(flag("service-account-key-file", &files.account_key))
-        .argument(flag("service-account-signing-key-file", &files.account_key))
+        .argument(flag("service-account-key-file", &files.accounts.certificate))
+        .argument(flag("service-account-signing-key-file", &files.accounts.key))
         .argument(flag("audit-policy-file", &files.audit_policy))
         .argument(flag("audit-log-path", folder.join("audit.log")))
         .argument("--audit-log-mode=blocking")
@@ -393,7 +398,7 @@ fn controllers(name: &str, folder: &Path, files: &Files, kubeconfig: &Path) -> R
     Ok(Program::new(format!("kube-controller-manager {name}"), program)
         .argument(flag("kubeconfig", kubeconfig))
         .argument(format!("--controllers={CONTROLLERS}"))
-        .argument(flag("service-account-private-key-file", &files.account_key))
+        .argument(flag("service-account-private-key-file", &files.accounts.key))
         .argument(flag("root-ca-file", &files.ca))
         .argument(flag("cert-dir", folder.join("certificates")))
         .arguments(["--leader-elect=false", "--secure-port=0", "--profiling=false"])

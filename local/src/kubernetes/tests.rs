@@ -18,9 +18,7 @@ fn deployment() -> Value {
 
 #[tokio::test]
 async fn a_deployment_gets_a_pod_and_writes_are_told() {
-    let started = std::time::Instant::now();
     let api = KubernetesApi::named("test").start().await.unwrap();
-    eprintln!("up in {} ms", started.elapsed().as_millis());
     let path = "/apis/apps/v1/namespaces/default/deployments";
     api.call(Method::POST, &format!("{path}?dryRun=All"), Some(deployment())).await.unwrap();
     api.call(Method::POST, path, Some(deployment())).await.unwrap();
