@@ -78,6 +78,7 @@ impl Keeper {
     pub(crate) async fn run(self) {
         let mut failures = 0;
         let mut looks_for_promised = 0;
+        let mut empty = 0;
         loop {
             let looked = Instant::now();
             match self.look().await {
@@ -93,8 +94,9 @@ impl Keeper {
                     // The promise was kept or was none; either way it is not waited for any longer.
                     self.nudges.promised.store(0, Ordering::Relaxed);
                     looks_for_promised = 0;
-                    let poll = self.kv.poll.0.mul_f64(0.8 + 0.4 * self.jitter.draw());
-                    let nudged = tokio::time::timeout(poll, self.nudges.notify.notified()).await.is_ok();
+                    let nudged = tokio::time::timeout(self.pause(&mut empty), self.nudges.notify.notified())
+                        .await
+                        .is_ok();
                     if nudged {
                         tokio::time::sleep_until(looked + self.kv.spacing.0).await;
                     }
@@ -119,6 +121,18 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// The pause after Vault answered: the poll's, unless there is nothing to serve yet. A secret that is
+    /// about to be written for the first time is then looked for as a Vault that is away is, since an
+    /// application waits for it.
+    fn pause(&self, empty: &mut u32) -> Duration {
+        if self.store.get(&self.name, None).is_some() {
+            *empty = 0;
+            return self.kv.poll.0.mul_f64(0.8 + 0.4 * self.jitter.draw());
+        }
+        *empty += 1;
+        schedule::retry_in(*empty, self.longest_retry, None, self.jitter.draw())
     }
 
     async fn look(&self) -> Look {

@@ -122,8 +122,9 @@ async fn follow(
         info!("watch stream open again");
     }
     *retry = FIRST_RETRY;
-    acknowledge_again(shared).await?;
+    acknowledge_again(shared, None).await?;
     while let Some((id, change)) = stream.next().await? {
+        acknowledge_again(shared, Some(&change)).await?;
         let mut pending = shared.pending.lock().await;
         pending.retain(|earlier| earlier.name != change.name);
         pending.push_back(change);
@@ -135,11 +136,15 @@ async fn follow(
     Ok(())
 }
 
-/// Repeats what is in use on a new stream. The agent may refuse a version that it no longer knows (409):
-/// it was restarted and holds a newer one, which its events tell of.
-async fn acknowledge_again(shared: &Shared) -> Result<(), Error> {
+/// Repeats on a new stream what is in use: everything at its start, and then each version that is told of
+/// and already is in use. A restarted agent refuses (409) what it has not delivered again yet, and tells of
+/// it when it has.
+async fn acknowledge_again(shared: &Shared, told: Option<&Change>) -> Result<(), Error> {
     let in_use = shared.in_use.lock().await;
     for (name, version) in in_use.iter() {
+        if told.is_some_and(|change| change.name != *name || change.version() != *version) {
+            continue;
+        }
         match shared.client.adopted(name, *version, shared.instance).await {
             Err(error) if error.status().is_some() => {
                 debug!(%error, secret = name, "not acknowledged again");

@@ -221,17 +221,19 @@ fn broken(call: &str, error: &reqwest::Error) -> Failure {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     let mut innermost = String::new();
     while let Some(current) = cause {
-        let inside = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = current
-            .downcast_ref::<rustls::Error>()
-            .or_else(|| inside.and_then(|inside| inside.downcast_ref::<rustls::Error>()));
-        if let Some(rustls::Error::InvalidCertificate(reason)) = tls {
+        if let Some(rustls::Error::InvalidCertificate(reason)) = tls_error(current) {
             return Failure::Untrusted { call, reason: reason.to_string() };
         }
         innermost = current.to_string();
         cause = current.source();
     }
     Failure::Unreachable { call, reason: shortened(&innermost) }
+}
+
+/// The TLS error that this is or holds: the layers between put it into I/O errors, whose `source` passes over
+/// what they hold.
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    error.downcast_ref().or_else(|| tls_error(error.downcast_ref::<std::io::Error>()?.get_ref()?))
 }
 
 fn refused(call: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {

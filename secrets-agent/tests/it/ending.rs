@@ -1,0 +1,50 @@
+//! How the agent ends.
+
+use local_region::process::Signal;
+use local_region::wait::wait_until;
+use secrets_agent_client::Uuid;
+use tokio::time::timeout;
+
+use crate::scenario::{Outcome, SOON, Scenario};
+
+#[tokio::test]
+async fn a_signal_ends_it_in_order() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let agent = scenario.agent().await?;
+    let mut events = agent.socket.events(&format!("/v1/watch?instance={}", Uuid::new_v4()), None).await?;
+    timeout(SOON, events.next()).await??;
+    agent.process.signal(Signal::TERM)?;
+    assert!(timeout(SOON, events.next()).await??.is_none(), "streams end in order");
+    let status = timeout(SOON, agent.process.ended()).await?;
+    assert_eq!(status.code(), Some(0));
+    assert!(!scenario.path("agent.sock").exists());
+    assert_eq!(scenario.audited("auth/token/revoke-self"), 1, "its own token is revoked");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_ending_does_not_wait_for_a_vault_that_is_frozen() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let agent = scenario.agent().await?;
+    scenario.vault.pause()?;
+    agent.process.signal(Signal::TERM)?;
+    let status = timeout(std::time::Duration::from_secs(5), agent.process.ended()).await;
+    scenario.vault.resume()?;
+    assert_eq!(status?.code(), Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let agent = scenario.agent().await?;
+    // A client that holds a request open keeps the orderly end busy for a moment.
+    scenario.vault.pause()?;
+    agent.process.signal(Signal::TERM)?;
+    wait_until("the end to begin", SOON, async || agent.log().contains("\"ending\"")).await?;
+    agent.process.signal(Signal::TERM)?;
+    let status = timeout(SOON, agent.process.ended()).await?;
+    scenario.vault.resume()?;
+    assert!(matches!(status.code(), Some(0 | 143)), "{status}");
+    Ok(())
+}

@@ -1,0 +1,279 @@
+//! Vault away, sealed, slow, overloaded, broken or not to be trusted: last good served, age and reason
+//! told, and recovery without help.
+
+use std::time::Duration;
+
+use local_region::http::Target;
+use local_region::pki::Ca;
+use local_region::proxy::{AnswerProxy, FaultProxy, Mode, Rule};
+use local_region::wait::wait_until;
+use secrets_agent_client::wire::{SecretList, SecretState, VaultState};
+
+use crate::scenario::{Agent, Outcome, SOON, Scenario};
+
+/// What must hold during every outage: the last good version is served, and its age and the reason are told.
+async fn serves_on(agent: &Agent, words: &str) -> Outcome {
+    agent.nudge(None).await?;
+    agent.error(words).await?;
+    assert_eq!(agent.value().await?, "one");
+    let listed: SecretList = agent.socket.get("/v1/secrets").await?.json()?;
+    let secret = &listed.secrets[0];
+    assert_eq!(secret.state, SecretState::Stale);
+    assert!(secret.age_s.is_some() && secret.error.is_some(), "{secret:?}");
+    assert_eq!(agent.admin.get("/readyz").await?.status, 200, "a pod that has its secrets stays ready");
+    Ok(())
+}
+
+/// What must hold after it: what was written meanwhile arrives, without a restart and without a login.
+async fn catches_up(scenario: &Scenario, agent: &Agent) -> Outcome {
+    scenario.write("two").await?;
+    agent.delivered(2).await?;
+    agent.recovered().await?;
+    assert_eq!(agent.value().await?, "two");
+    assert_eq!(scenario.audited("auth/approle/login"), 1, "an outage of Vault is no reason to log in");
+    Ok(())
+}
+
+#[tokio::test]
+async fn sealed() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let agent = scenario.agent().await?;
+    scenario.vault.seal().await?;
+    serves_on(&agent, "Vault is sealed").await?;
+    agent.sees(VaultState::Unavailable).await?;
+    scenario.vault.unseal().await?;
+    catches_up(&scenario, &agent).await
+}
+
+#[tokio::test]
+async fn frozen() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let agent = scenario.agent().await?;
+    scenario.vault.pause()?;
+    serves_on(&agent, "no answer from Vault within 1000 ms").await?;
+    agent.sees(VaultState::Unreachable).await?;
+    scenario.vault.resume()?;
+    catches_up(&scenario, &agent).await
+}
+
+#[tokio::test]
+async fn restarted() -> Outcome {
+    let mut scenario = Scenario::new().await?;
+    let agent = scenario.agent().await?;
+    scenario.vault.kill().await;
+    serves_on(&agent, "Vault cannot be reached").await?;
+    scenario.vault.restart().await?;
+    catches_up(&scenario, &agent).await
+}
+
+#[tokio::test]
+async fn away_at_the_start() -> Outcome {
+    let mut scenario = Scenario::new().await?;
+    scenario.vault.kill().await;
+    let agent = scenario.settings().start()?;
+    agent.error("Vault cannot be reached").await?;
+    let answer = agent.socket.get("/v1/secrets/config").await?;
+    assert_eq!(answer.status, 503);
+    assert!(
+        answer.text().contains("config was not delivered yet") && answer.header("retry-after") == "1",
+        "{}",
+        answer.text()
+    );
+    scenario.vault.restart().await?;
+    agent.delivered(1).await
+}
+
+#[tokio::test]
+async fn overloaded_and_asking_for_patience() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let agent = scenario.agent().await?;
+    // A quota that one read uses up for a second and more, as Vault itself enforces it; its answers say how
+    // long to wait only when asked to.
+    let headers = serde_json::json!({"enable_rate_limit_response_headers": true});
+    scenario.admin.call(http::Method::POST, "sys/quotas/config", Some(headers)).await?;
+    scenario.admin.limit_rate("tight", "kv/data/service/config", 0.4).await?;
+    wait_until("Vault's 429 to be told with its wait", SOON, async || {
+        let _ = agent.nudge(None).await;
+        let status = agent.status().await.map_err(|error| error.to_string())?;
+        let told = status.secrets[0].error.clone().unwrap_or_default();
+        let throttled = status.vault.state == VaultState::Throttled;
+        if throttled && told.contains("fewer requests (429), in ") {
+            Ok(())
+        } else {
+            Err(format!("{status:?}"))
+        }
+    })
+    .await?;
+    assert_eq!(agent.value().await?, "one");
+    scenario.admin.unlimit_rate("tight").await?;
+    catches_up(&scenario, &agent).await
+}
+
+#[tokio::test]
+async fn retry_after_holds_against_nudges() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let (proxy, mut settings) = behind_a_load_balancer(&scenario).await?;
+    settings.kv = "secrets = [\"config\"]\nspacing = \"20ms\"\n".to_owned();
+    let agent = settings.start()?;
+    agent.delivered(1).await?;
+    proxy.add(Rule::path("/v1/kv/data", 429).header("retry-after", "3").times(1));
+    agent.nudge(None).await?;
+    agent.error("fewer requests (429), in 3 s").await?;
+    let throttled = std::time::Instant::now();
+    let reads = proxy.count("/v1/kv/data");
+    wait_until("the read after the wait", SOON, async || {
+        let _ = agent.nudge(None).await;
+        proxy.count("/v1/kv/data") > reads
+    })
+    .await?;
+    assert!(throttled.elapsed() >= Duration::from_millis(2500), "came back after {:?}", throttled.elapsed());
+    agent.recovered().await
+}
+
+/// A load balancer before Vault that ends TLS with a certificate of the same authority.
+async fn behind_a_load_balancer(
+    scenario: &Scenario,
+) -> Result<(AnswerProxy, crate::scenario::Settings), Box<dyn std::error::Error>> {
+    let certificate = scenario.ca.issue(&["localhost"])?;
+    let upstream = Target::localhost(scenario.vault.address(), &scenario.ca.pem())?;
+    let proxy = AnswerProxy::start(&certificate, upstream).await?;
+    let mut settings = scenario.settings();
+    settings.address = format!("https://localhost:{}", proxy.address().port());
+    Ok((proxy, settings))
+}
+
+async fn answered_by_the_load_balancer(rule: Rule, words: &str, state: VaultState) -> Outcome {
+    let scenario = Scenario::new().await?;
+    let (proxy, settings) = behind_a_load_balancer(&scenario).await?;
+    let agent = settings.start()?;
+    agent.delivered(1).await?;
+    proxy.add(rule);
+    serves_on(&agent, words).await?;
+    agent.sees(state).await?;
+    let error = agent.secret().await?.error.unwrap_or_default();
+    assert!(!error.contains("canary") && !agent.log().contains("canary"), "{error}");
+    proxy.clear();
+    catches_up(&scenario, &agent).await
+}
+
+#[tokio::test]
+async fn a_gateway_that_fails() -> Outcome {
+    let rule = Rule::path("/v1/kv/data", 502).body("<html>canary</html>");
+    answered_by_the_load_balancer(rule, "Vault failed (502): it did not say why", VaultState::Faulty).await
+}
+
+#[tokio::test]
+async fn json_that_breaks_off() -> Outcome {
+    let rule = Rule::path("/v1/kv/data", 200).body(r#"{"data": {"data": {"value": "canary"#);
+    answered_by_the_load_balancer(
+        rule,
+        "what came is no answer of Vault: it breaks off at line 1",
+        VaultState::Faulty,
+    )
+    .await
+}
+
+#[tokio::test]
+async fn json_of_another_kind() -> Outcome {
+    let rule = Rule::path("/v1/kv/data", 200).body(r#"{"data": {"value": "canary"}}"#);
+    answered_by_the_load_balancer(rule, "what came is no answer of Vault", VaultState::Faulty).await
+}
+
+#[tokio::test]
+async fn an_empty_answer() -> Outcome {
+    let rule = Rule::path("/v1/kv/data", 200);
+    answered_by_the_load_balancer(rule, "what came is no answer of Vault: it is empty", VaultState::Faulty)
+        .await
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() -> Outcome {
+    let rule = Rule::path("/v1/kv/data", 302).header("location", "https://canary.invalid/");
+    answered_by_the_load_balancer(rule, "the status is 302", VaultState::Faulty).await
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_bounded() -> Outcome {
+    let rule = Rule::path("/v1/kv/data", 200).body(vec![b' '; 3 << 20]);
+    answered_by_the_load_balancer(rule, "it is larger than", VaultState::Faulty).await
+}
+
+async fn on_a_bad_network(mode: Mode, words: &str) -> Outcome {
+    let scenario = Scenario::new().await?;
+    let proxy = FaultProxy::start(scenario.vault.address()).await?;
+    let mut settings = scenario.settings();
+    settings.address = format!("https://localhost:{}", proxy.address().port());
+    let agent = settings.start()?;
+    agent.delivered(1).await?;
+    proxy.set(mode).await;
+    serves_on(&agent, words).await?;
+    agent.sees(VaultState::Unreachable).await?;
+    proxy.set(Mode::Pass).await;
+    catches_up(&scenario, &agent).await
+}
+
+#[tokio::test]
+async fn connections_refused() -> Outcome {
+    on_a_bad_network(Mode::Refuse, "Vault cannot be reached").await
+}
+
+#[tokio::test]
+async fn connections_cut() -> Outcome {
+    on_a_bad_network(Mode::Cut { after: 200 }, "Vault cannot be reached").await
+}
+
+#[tokio::test]
+async fn bytes_that_arrive_too_late() -> Outcome {
+    on_a_bad_network(Mode::Delay(Duration::from_secs(2)), "no answer from Vault within 1000 ms").await
+}
+
+#[tokio::test]
+async fn bytes_that_arrive_garbled() -> Outcome {
+    on_a_bad_network(Mode::Garble, "Vault cannot be reached").await
+}
+
+#[tokio::test]
+async fn bytes_that_never_arrive() -> Outcome {
+    on_a_bad_network(Mode::Hang, "no answer from Vault within 1000 ms").await
+}
+
+#[tokio::test]
+async fn an_authority_that_does_not_vouch_for_vault() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let mut settings = scenario.settings();
+    settings.ca_file = scenario.path("ca.pem");
+    Ca::new("another authority")?.write(&settings.ca_file)?;
+    let agent = settings.start()?;
+    let error = agent.error("Vault's certificate is not trusted").await?;
+    assert!(error.contains("UnknownIssuer") || error.contains("BadSignature"), "{error}");
+    assert!(error.contains("vault.ca_file"), "{error}");
+    agent.sees(VaultState::Untrusted).await?;
+    scenario.ca.write(&settings.ca_file)?;
+    agent.delivered(1).await
+}
+
+#[tokio::test]
+async fn an_authority_file_that_is_none() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let mut settings = scenario.settings();
+    settings.ca_file = scenario.path("ca.pem");
+    let agent = settings.start()?;
+    agent.error("No such file").await?;
+    std::fs::write(&settings.ca_file, "no certificate")?;
+    agent.error("it holds no PEM certificate").await?;
+    scenario.ca.write(&settings.ca_file)?;
+    agent.delivered(1).await
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_ended() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let upstream = Target::localhost(scenario.vault.address(), &scenario.ca.pem())?;
+    let expired = AnswerProxy::start(&scenario.ca.issue_expired(&["localhost"])?, upstream.clone()).await?;
+    let mut settings = scenario.settings();
+    settings.address = format!("https://localhost:{}", expired.address().port());
+    let agent = settings.start()?;
+    let error = agent.error("Vault's certificate is not trusted").await?;
+    assert!(error.contains("expired"), "{error}");
+    agent.sees(VaultState::Untrusted).await
+}

@@ -1,0 +1,188 @@
+//! The Unix socket: who may call, what counts as adopted, and what a stream tells.
+
+use http::{Method, StatusCode};
+use local_region::wait::wait_until;
+use secrets_agent_client::wire::Change;
+use secrets_agent_client::{AgentClient, ExposeSecret, Subscription, Uuid};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::scenario::{Agent, Outcome, SOON, Scenario};
+
+async fn acknowledge(
+    agent: &Agent,
+    instance: Uuid,
+    version: u64,
+    created: &Value,
+) -> Result<(StatusCode, String), Box<dyn std::error::Error>> {
+    let body = json!({"version": version, "created_time": created, "instance": instance});
+    let answer = agent.socket.json(Method::PUT, "/v1/secrets/config/adopted", &body).await?;
+    Ok((answer.status, answer.text()))
+}
+
+#[tokio::test]
+async fn a_uid_that_is_not_allowed_is_refused_with_the_setting_that_decides() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let mut settings = scenario.settings();
+    settings.socket = "allow_uids = [4294967]\n".to_owned();
+    let agent = settings.start()?;
+    agent.delivered(1).await?;
+    for path in ["/v1/secrets", "/v1/secrets/config", "/v1/watch?instance=nonsense", "/nowhere"] {
+        let answer = agent.socket.get(path).await?;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
+        assert!(answer.text().contains("is not in socket.allow_uids"), "{}", answer.text());
+        assert!(!answer.text().contains("one"));
+    }
+    assert_eq!(agent.metric("secrets_agent_refused_callers_total").await?, 4.0);
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(scenario.path("agent.sock"))?);
+    assert_eq!(mode & 0o777, 0o660);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unchanged_version_answers_304_and_nothing_is_cached() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let agent = scenario.agent().await?;
+    let first = agent.socket.get("/v1/secrets/config").await?;
+    assert_eq!(first.header("cache-control"), "no-store");
+    let tag = first.header("etag").to_owned();
+    let client = agent.socket.clone().header("if-none-match".try_into()?, &tag);
+    assert_eq!(client.get("/v1/secrets/config").await?.status, StatusCode::NOT_MODIFIED);
+    scenario.write("two").await?;
+    agent.nudge(Some(2)).await?;
+    agent.delivered(2).await?;
+    assert_eq!(client.get("/v1/secrets/config").await?.status, StatusCode::OK);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_acknowledgement_counts_only_for_what_was_delivered_to_an_instance_that_watches() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let agent = scenario.agent().await?;
+    let instance = Uuid::new_v4();
+    let created = agent.socket.get("/v1/secrets/config").await?.value()?["created_time"].clone();
+    let (status, text) = acknowledge(&agent, instance, 1, &created).await?;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(text.contains("no open watch stream"), "{text}");
+
+    let mut events = agent.socket.events(&format!("/v1/watch?instance={instance}"), None).await?;
+    timeout(SOON, events.next()).await??.ok_or("the stream ended")?;
+    for (version, created) in [(2, created.clone()), (1, json!("2020-01-01T00:00:00Z"))] {
+        let (status, text) = acknowledge(&agent, instance, version, &created).await?;
+        assert_eq!(status, StatusCode::CONFLICT);
+        assert!(text.contains("was not delivered"), "{text}");
+    }
+    assert!(agent.secret().await?.adopted.is_empty());
+    let (status, _) = acknowledge(&agent, instance, 1, &created).await?;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(agent.secret().await?.adopted[0].instance, instance);
+
+    drop(events);
+    wait_until("the instance to be forgotten", SOON, async || {
+        agent
+            .status()
+            .await
+            .is_ok_and(|status| status.instances.is_empty() && status.secrets[0].adopted.is_empty())
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_resumes_after_its_last_event_and_tells_all_after_an_unknown_one() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let agent = scenario.agent().await?;
+    let path = format!("/v1/watch?instance={}", Uuid::new_v4());
+    let mut events = agent.socket.events(&path, None).await?;
+    let first = timeout(SOON, events.next()).await??.ok_or("the stream ended")?;
+    assert_eq!(first.event, "secret");
+    drop(events);
+    scenario.write("two").await?;
+    agent.nudge(Some(2)).await?;
+    agent.delivered(2).await?;
+    for (seen, wanted) in [(Some(first.id.as_str()), 2), (Some("another-process-1"), 2), (None, 2)] {
+        let mut events = agent.socket.events(&path, seen).await?;
+        let event = timeout(SOON, events.next()).await??.ok_or("the stream ended")?;
+        let change: Change = serde_json::from_str(&event.data)?;
+        assert_eq!((change.name.as_str(), change.version), ("config", wanted));
+        // What was seen is not told again: the next event is the next version.
+        let mut resumed = agent.socket.events(&path, Some(&event.id)).await?;
+        let version = scenario.write("more").await?;
+        agent.nudge(Some(version)).await?;
+        let next = timeout(SOON, resumed.next()).await??.ok_or("the stream ended")?;
+        assert_eq!(serde_json::from_str::<Change>(&next.data)?.version, version);
+        break;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn bad_calls_get_an_answer_that_says_what_was_expected() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let agent = scenario.agent().await?;
+    for (method, path, status, words) in [
+        (Method::GET, "/v1/secrets/other", 404, "kv.secrets"),
+        (Method::GET, "/v1/secrets/config?version=9", 404, "version 9 of config"),
+        (Method::GET, "/v1/secrets/config?version=x", 400, "a whole number"),
+        (Method::GET, "/v1/watch", 400, "instance=UUID"),
+        (Method::GET, "/v1/watch?instance=x", 400, "instance=UUID"),
+        (Method::PUT, "/v1/secrets/config/adopted", 400, "expected {"),
+        (Method::DELETE, "/v1/secrets/config", 405, "does not take DELETE"),
+        (Method::GET, "/", 404, "nothing at /"),
+    ] {
+        let answer = agent.socket.json(method.clone(), path, &json!({})).await?;
+        assert_eq!(answer.status.as_u16(), status, "{method} {path}");
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{method} {path}");
+        assert!(answer.text().contains(words), "{method} {path}: {}", answer.text());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_subscription_lives_through_restarts_of_the_agent_and_acknowledges_again() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let settings = scenario.settings();
+    let agent = settings.start()?;
+    agent.delivered(1).await?;
+    let client = AgentClient::new(scenario.path("agent.sock"));
+    let mut subscription = Subscription::start(client.clone());
+    let change = timeout(SOON, subscription.next()).await?.ok_or("the subscription ended")?;
+    let secret = client.get(&change.name).await?;
+    assert_eq!(secret.data.expose_secret(), br#"{"value":"one"}"#);
+    subscription.adopted(&secret.name, secret.version()).await?;
+
+    agent.process.kill().await;
+    let agent = settings.start()?;
+    wait_until("the acknowledgement to be repeated", SOON, async || {
+        agent.secret().await.is_ok_and(|secret| {
+            secret
+                .adopted
+                .iter()
+                .any(|adopted| adopted.instance == subscription.instance() && adopted.version == 1)
+        })
+    })
+    .await?;
+    scenario.write("two").await?;
+    agent.nudge(Some(2)).await?;
+    wait_until("the second version to be told", SOON, async || {
+        timeout(SOON, subscription.next()).await.ok().flatten().filter(|change| change.version == 2)
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_socket_of_a_living_agent_is_not_taken_and_a_dead_ones_is_replaced() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let settings = scenario.settings();
+    let agent = settings.start()?;
+    agent.delivered(1).await?;
+    let second = settings.start()?;
+    let status = timeout(SOON, second.process.ended()).await?;
+    assert_eq!(status.code(), Some(1));
+    assert!(second.log().contains("another agent listens there"), "{}", second.log());
+    assert_eq!(agent.value().await?, "one");
+    agent.process.kill().await;
+    assert!(scenario.path("agent.sock").exists(), "a killed agent leaves its socket");
+    settings.start()?.delivered(1).await
+}
