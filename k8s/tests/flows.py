@@ -48,16 +48,14 @@ TO_SERVICE += [(named("watcher"), 22, "TCP", False), (pod("monitoring", name="pr
 # What they reach themselves.
 FROM_SERVICE = [
     (pod("vault", name="vault"), 8200, "TCP", True),
-    (pod("vault", name="vault"), 8201, "TCP", False),
+    (pod("vault", name="vault"), 22, "TCP", False),
     (pod("vault", name="vault"), 8200, "UDP", False),
-    (pod("default", name="vault"), 8200, "TCP", False),
     (CLIENT, 53, "UDP", False),
     (METADATA, 80, "TCP", False),
     (NODE_DNS, 80, "TCP", False),
     (DNS, 8080, "TCP", False),
     (DNS, 8080, "UDP", False),
     (SERVICE, 9091, "TCP", False),
-    (pod("default", name="stranger"), 443, "TCP", False),
 ]
 for protocol in ("UDP", "TCP"):
     FROM_SERVICE += [
@@ -134,7 +132,9 @@ def side_allows(policies, kind, here, there, port, protocol):
 
 
 # Denied unless Vault stands behind a name that the catalogue gives, and so at an address that is not known here.
-TO_ANYWHERE = [(CLIENT, 8200, "TCP", False), (CLIENT, 443, "TCP", False)]
+TO_ANYWHERE = [
+    (there, port, "TCP", False) for there in (CLIENT, pod("default", name="vault")) for port in (443, 8200)
+]
 
 
 def wrong(policies, vault_anywhere=False):

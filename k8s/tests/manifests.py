@@ -393,9 +393,11 @@ def flows_are_the_few_that_are_needed(objects, values):
     def reaches(ip, port):
         return flows.side_allows(policies, "Egress", flows.SERVICE, {"ip": ip}, port, "TCP")
 
-    inside = str(ipaddress.ip_network(values["range"])[77])
+    # A load balancer inside the region has an address of its nodes' network; pods have others.
+    inside, elsewhere = (str(ipaddress.ip_network(values["range"])[index]) for index in (77, 1 << 16))
     if not named:
         assert reaches(inside, 8200), "Vault by an address of the region"
+        assert not reaches(elsewhere, 8200)
     elif anywhere:
         assert reaches("203.0.113.9", address.port or 443), "Vault behind a name of the catalogue's"
     else:
