@@ -25,7 +25,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct DemoOptions {
     /// Requests a second, over all four services.
-    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(40..=5000))]
+    #[arg(long, default_value_t = 800, value_parser = clap::value_parser!(u32).range(40..=5000))]
     pub(crate) rate: u32,
     /// Where the summary and the logs go.
     #[arg(long, value_name = "FOLDER", default_value = "target/demo")]
@@ -33,6 +33,9 @@ pub(crate) struct DemoOptions {
     /// Leave everything running at the end, until Ctrl-C. Also: KEEP=1.
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Skip the waits of the rotation, to see that the demo notices: tokens become unverifiable, and it fails.
+    #[arg(long)]
+    pub(crate) without_waits: bool,
     /// What goes to standard output at the end: a table, or the summary as JSON.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,

@@ -94,7 +94,14 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
     let targets = regions.iter().flat_map(|region| &region.pods);
     let targets = targets.map(|pod| Target::new(&pod.name, &pod.region, pod.public.clone())).collect();
     let load = Load::new(targets, start.secret.clone());
-    let mut stage = Stage { timeline: &timeline, regions, load, changes: Vec::new(), checks: Vec::new() };
+    let mut stage = Stage {
+        timeline: &timeline,
+        regions,
+        load,
+        changes: Vec::new(),
+        checks: Vec::new(),
+        without_waits: options.without_waits,
+    };
 
     let started = Timestamp::now();
     let played = interrupts.guard(under_load(&mut stage, options.rate, start)).await;
@@ -168,8 +175,9 @@ async fn under_load(stage: &mut Stage<'_>, rate: u32, start: Start) -> Result<()
             stage.timeline.chapter("The end");
             let due = load.due();
             if due < report::ENOUGH_REQUESTS {
-                let left = (report::ENOUGH_REQUESTS - due).div_ceil(u64::from(rate));
-                stage.wait_out(Duration::from_secs(left), "until the load has been large enough").await;
+                let left = Duration::from_secs((report::ENOUGH_REQUESTS - due).div_ceil(u64::from(rate)) + 1);
+                timeline.say("load", &format!("{} s more, until it is large enough", left.as_secs()));
+                sleep_until(Instant::now() + left).await;
             }
             stage.timeline.say("load", "ends; waiting for the last tokens to run out");
         }
@@ -298,17 +306,17 @@ fn explain_how_to_try(stage: &Stage<'_>, folder: &Path, ca_pem: &str) -> Result<
     let curl = format!("user = \"{CLIENT}:{}\"\n", secret.expose_secret());
     let credentials = pki::write_private(&folder.join("probe.curlrc"), curl.as_bytes())?;
     let (ca, credentials) = (ca.display(), credentials.display());
-    println!("\nLeft running until Ctrl-C. To try:");
+    eprintln!("\nLeft running until Ctrl-C. To try:");
     for pod in stage.pods() {
         let (service, agent) = (pod.public.target().url(), pod.agent.target().url());
-        println!("\n  # {} in {}", pod.name, pod.region);
-        println!("  curl --cacert {ca} {service}/v1/region");
-        println!(
+        eprintln!("\n  # {} in {}", pod.name, pod.region);
+        eprintln!("  curl --cacert {ca} {service}/v1/region");
+        eprintln!(
             "  curl --cacert {ca} --config {credentials} -d grant_type=client_credentials {service}/oauth2/token"
         );
-        println!("  curl --cacert {ca} {service}/.well-known/jwks.json");
-        println!("  curl {agent}/v1/status");
-        println!("  curl --unix-socket {} http://agent/v1/secrets", pod.socket_path().display());
+        eprintln!("  curl --cacert {ca} {service}/.well-known/jwks.json");
+        eprintln!("  curl {agent}/v1/status");
+        eprintln!("  curl --unix-socket {} http://agent/v1/secrets", pod.socket_path().display());
     }
     Ok(())
 }

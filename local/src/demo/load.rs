@@ -152,7 +152,7 @@ impl Load {
             // The JWKS was asked of a pod that was being killed; that request is counted apart.
             Err(_) if verifier.pod.is_apart() => self.verdicts.count_apart(),
             Err(why) => {
-                self.verdicts.unverifiable(name, &format!("with the JWKS of {}: {why}", verifier.pod.name))
+                self.verdicts.unverifiable(name, &format!("with the JWKS of {}: {why}", verifier.pod.name));
             }
         }
     }

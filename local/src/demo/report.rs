@@ -182,14 +182,14 @@ impl Summary {
     fn pods_table(&self, text: &mut String) -> std::fmt::Result {
         writeln!(
             text,
-            "\n{:<7}{:<44}{:>13}{:>9}{:>8}{:>7}{:>19}",
+            "\n{:<7}{:<42}{:>15}{:>10}{:>8}{:>7}{:>22}",
             "pod",
             "documents in use (version, rotation)",
-            "adopted, ms",
+            "adopted ms",
             "requests",
             "failed",
             "apart",
-            "p50 / p99 / max, ms"
+            "p50 / p99 / max ms"
         )?;
         for pod in &self.pods {
             let Figures { requests, failed, counted_apart, latency_ms, .. } = &pod.load;
@@ -207,7 +207,7 @@ impl Summary {
             let apart = counted_apart.answered + counted_apart.failed;
             writeln!(
                 text,
-                "{:<7}{:<44}{adopted:>13}{requests:>9}{failed:>8}{apart:>7}{latency:>19}",
+                "{:<7}{:<42}{adopted:>15}{requests:>10}{failed:>8}{apart:>7}{latency:>22}",
                 pod.pod,
                 documents.next().unwrap_or_default()
             )?;

@@ -90,3 +90,9 @@ impl Timeline {
         if self.colours { format!("\x1b[{code}m{text}\x1b[0m").into() } else { text.into() }
     }
 }
+
+impl Drop for Timeline {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -120,7 +120,6 @@ pub(crate) fn token_request(
 }
 
 /// An error with its causes, each once.
-#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
 fn told(error: local_region::http::Error) -> String {
     format!("{:#}", anyhow::Error::new(error))
 }
