@@ -17,11 +17,11 @@ use tokio_rustls::TlsConnector;
 
 /// What one round of requests came to, as the client saw it.
 #[derive(Debug)]
-pub struct Round {
+pub(crate) struct Round {
     /// Requests answered with 200.
-    pub answered: u64,
+    pub(crate) answered: u64,
     /// From the first request to the last answer.
-    pub took: Duration,
+    pub(crate) took: Duration,
 }
 
 /// Sends `requests` GETs of `path` over `connections` connections and waits for each answer.
@@ -29,7 +29,7 @@ pub struct Round {
 /// # Errors
 /// The first connection or answer that fails, or a status other than 200: a round with failures measures
 /// nothing.
-pub async fn round(
+pub(crate) async fn round(
     address: SocketAddr,
     tls: &Arc<ClientConfig>,
     path: &str,

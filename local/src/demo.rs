@@ -1,7 +1,6 @@
 //! The main job, live: a secret travels from Vault into an answer, and a rotation is lived through.
 
 mod checks;
-mod documents;
 mod load;
 mod pod;
 mod policy;
@@ -22,6 +21,7 @@ use anyhow::{Context, Result};
 use aws_lc_rs::digest;
 use futures_util::future::{join_all, try_join_all};
 use jiff::Timestamp;
+use local_region::documents;
 use local_region::pki::Ca;
 use local_region::programs::program;
 use local_region::{pki, tools};

@@ -3,6 +3,7 @@
 //! What the demo and every test share: the real Vault, supervised processes, loopback ports, a certificate
 //! authority, a small HTTP client, and a proxy that produces faults. Nothing here ships.
 
+pub mod documents;
 pub mod http;
 pub mod kubernetes;
 pub mod pki;

@@ -1,6 +1,6 @@
-//! The documents that the demo writes into Vault. Keys and secrets are made here, in memory.
+//! The documents that a service takes from Vault, as the demo and the benchmark write them. Keys and secrets
+//! are made here, in memory.
 
-use anyhow::{Context, Result};
 use aws_lc_rs::{digest, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,37 +9,51 @@ use rcgen::KeyPair;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use local_region::pki::{Ca, Issued};
+use crate::pki::{Ca, Issued};
+
+/// No key or secret could be made: the system gave no random numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("make a key or a secret: the system gave no random numbers")]
+pub struct Error;
 
 /// The one issuer of every region.
-pub(crate) const ISSUER: &str = "https://tokens.meridian.test";
+pub const ISSUER: &str = "https://tokens.meridian.test";
 /// The client that the load is.
-pub(crate) const CLIENT: &str = "probe";
+pub const CLIENT: &str = "probe";
 
 /// A signing key, and how far it is.
 #[derive(Debug, Clone)]
-pub(crate) struct SigningKey {
-    pub(crate) kid: String,
-    pub(crate) state: KeyState,
+pub struct SigningKey {
+    /// Its RFC 7638 thumbprint.
+    pub kid: String,
+    /// How far it is.
+    pub state: KeyState,
     private_pem: SecretString,
     public_jwk: Value,
     since: Timestamp,
 }
 
+/// How far a signing key is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyState {
+pub enum KeyState {
+    /// It verifies.
     Published,
+    /// It signs.
     Active,
+    /// It verifies what it signed until that has ended.
     Retiring,
 }
 
 impl SigningKey {
     /// A new P-256 key under its RFC 7638 thumbprint.
-    pub(crate) fn make(state: KeyState) -> Result<Self> {
-        let pair = KeyPair::generate().context("make a signing key")?;
+    ///
+    /// # Errors
+    /// The system gave no random numbers.
+    pub fn make(state: KeyState) -> Result<Self, Error> {
+        let pair = KeyPair::generate().map_err(|_| Error)?;
         let point = pair.public_key_raw();
         let coordinate = |range| point.get(range).map(|bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes));
-        let (x, y) = coordinate(1..33).zip(coordinate(33..65)).context("a P-256 point has 65 bytes")?;
+        let (x, y) = coordinate(1..33).zip(coordinate(33..65)).ok_or(Error)?;
         let members = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
         Ok(SigningKey {
             kid: URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, members.as_bytes())),
@@ -51,19 +65,19 @@ impl SigningKey {
     }
 
     /// The same key, one step on.
-    pub(crate) fn into_state(mut self, state: KeyState) -> Self {
+    pub fn into_state(mut self, state: KeyState) -> Self {
         (self.state, self.since) = (state, Timestamp::now());
         self
     }
 
     /// The first characters of its id, for people.
-    pub(crate) fn short(&self) -> &str {
+    pub fn short(&self) -> &str {
         self.kid.get(..8).unwrap_or(&self.kid)
     }
 }
 
 /// `signing-keys`.
-pub(crate) fn signing_keys(rotation: &Rotation, keys: &[&SigningKey]) -> Value {
+pub fn signing_keys(rotation: &Rotation, keys: &[&SigningKey]) -> Value {
     let entry = |key: &&SigningKey| {
         let state = match key.state {
             KeyState::Published => "published",
@@ -81,14 +95,17 @@ pub(crate) fn signing_keys(rotation: &Rotation, keys: &[&SigningKey]) -> Value {
 }
 
 /// A client's secret: 256 random bits.
-pub(crate) fn client_secret() -> Result<SecretString> {
+///
+/// # Errors
+/// The system gave no random numbers.
+pub fn client_secret() -> Result<SecretString, Error> {
     let mut bytes = [0; 32];
-    rand::fill(&mut bytes).ok().context("make a client secret: the system gave no random numbers")?;
+    rand::fill(&mut bytes).map_err(|_| Error)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes).into())
 }
 
 /// `clients`: the secrets that are good, each with its end.
-pub(crate) fn clients(rotation: &Rotation, secrets: &[(&SecretString, Option<Timestamp>)]) -> Value {
+pub fn clients(rotation: &Rotation, secrets: &[(&SecretString, Option<Timestamp>)]) -> Value {
     let entry = |(secret, not_after): &(&SecretString, Option<Timestamp>)| {
         let hash = digest::digest(&digest::SHA256, secret.expose_secret().as_bytes());
         let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -99,7 +116,7 @@ pub(crate) fn clients(rotation: &Rotation, secrets: &[(&SecretString, Option<Tim
 }
 
 /// `config`: what every region must agree on, and how long tokens live.
-pub(crate) fn config(rotation: &Rotation, token_life: u64) -> Value {
+pub fn config(rotation: &Rotation, token_life: u64) -> Value {
     let oauth = json!({
         "issuer": ISSUER,
         "token_life": format!("{token_life}s"),
@@ -111,7 +128,7 @@ pub(crate) fn config(rotation: &Rotation, token_life: u64) -> Value {
 }
 
 /// `tls`: the certificate of the public interface.
-pub(crate) fn tls(rotation: &Rotation, ca: &Ca, issued: &Issued) -> Value {
+pub fn tls(rotation: &Rotation, ca: &Ca, issued: &Issued) -> Value {
     json!({
         "rotation": rotation.key(),
         "certificate_pem": format!("{}{}", issued.certificate_pem, ca.pem()),
@@ -121,13 +138,16 @@ pub(crate) fn tls(rotation: &Rotation, ca: &Ca, issued: &Issued) -> Value {
 
 /// Which rotation a version belongs to, and how far that is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rotation {
-    pub(crate) id: &'static str,
-    pub(crate) phase: &'static str,
+pub struct Rotation {
+    /// The rotation.
+    pub id: &'static str,
+    /// Its phase.
+    pub phase: &'static str,
 }
 
 impl Rotation {
-    pub(crate) fn new(id: &'static str, phase: &'static str) -> Self {
+    /// A phase of a rotation.
+    pub fn new(id: &'static str, phase: &'static str) -> Self {
         Rotation { id, phase }
     }
 
