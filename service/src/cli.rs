@@ -45,8 +45,8 @@ In a pod (TLS on 8443, admin on 9090; secrets come from secrets-agent):
   token_life = \"1h\"
   jwks_max_age = \"5m\"
 
-Also: [public] and [admin] listen; [http] handshake_timeout, header_timeout, body_timeout, body_limit,
-max_connections; [oauth] issuer, audience, token_life, jwks_max_age, leeway, skew; [ceilings] leeway, skew;
+Also: [public] and [admin] listen; [http] handshake_timeout, header_timeout, idle_timeout, body_timeout,
+body_limit, max_connections; [oauth] issuer, audience, token_life, jwks_max_age, leeway, skew; [ceilings] leeway, skew;
 [shutdown] accept_for (8s), drain_for (4s); [log] level, format. Every key can be given as a variable of
 the environment: SERVICE__SHUTDOWN__ACCEPT_FOR=2s. The environment wins over the file, and for [oauth]
 and log.level the document kv/service/config wins over both, at any time.
@@ -56,7 +56,7 @@ SIGINT skips the first of these. A second signal ends at once.
 
 Exit codes:
   0    ended in order; the configuration is valid
-  1    a listener could not be opened, or the system refused something at the start
+  1    a listener could not be opened or stopped, or the system refused something at the start
   2    the command line or the configuration is wrong
   130  ended at once by a second SIGINT
   143  ended at once by a second SIGTERM";

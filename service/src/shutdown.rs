@@ -68,7 +68,8 @@ const QUIET: Duration = Duration::from_millis(300);
 pub async fn in_order(state: &State, handles: &Handles, ending: Ending) {
     let Shutdown { accept_for, drain_for } = state.configuration.shutdown;
     state.enter(Phase::Leaving);
-    if ending == Ending::Terminate {
+    // A process that was never ready was never sent anything.
+    if ending == Ending::Terminate && state.snapshot().is_some() {
         info!(?accept_for, "not ready any more; new connections are still served");
         sleep(accept_for).await;
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use secrets_agent_client::{AgentClient, Delivered, Error, Subscription, Version};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::documents::{Document, Documents, Outcome};
@@ -19,16 +19,21 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// Follows the agent for as long as the process lives. It reconnects by itself; the last good state
-/// stays in use meanwhile.
+/// stays in use meanwhile, whatever happens here.
 pub async fn watch(state: Arc<State>, agent: AgentClient) {
-    let mut adoption = Adoption::new(state, agent.clone());
     loop {
-        let mut subscription = Subscription::start(agent.clone());
-        info!(instance = %subscription.instance(), "following secrets-agent");
-        adoption.follow(&mut subscription).await;
-        error!("the watch ended unexpectedly; starting it again");
-        adoption.acknowledge_all();
+        let following = tokio::spawn(follow(Arc::clone(&state), agent.clone()));
+        // Only a defect ends it. A service that silently follows nobody would stop every rotation.
+        let _ = following.await;
+        error!("following secrets-agent ended unexpectedly; starting again");
+        sleep(LAST_RETRY).await;
     }
+}
+
+async fn follow(state: Arc<State>, agent: AgentClient) {
+    let mut subscription = Subscription::start(agent.clone());
+    info!(instance = %subscription.instance(), "following secrets-agent");
+    Adoption::new(state, agent).follow(&mut subscription).await;
 }
 
 struct Adoption {

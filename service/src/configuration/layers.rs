@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use figment::providers::{Env, Format, Toml};
+use figment::util::nest;
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use secrets_agent_client::ConfigurationError;
@@ -152,6 +153,17 @@ impl Provider for Layer {
     }
 }
 
+fn merge(into: &mut Dict, from: Dict) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Dict(_, inner)), Value::Dict(_, more)) => merge(inner, more),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
 struct Environment;
 
 impl Provider for Environment {
@@ -160,6 +172,13 @@ impl Provider for Environment {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        Env::prefixed(PREFIX).split("__").data()
+        // Each value is the text that it is: `1.10` is no number, and `[::1]:80` no list.
+        let variables = Env::prefixed(PREFIX).split("__");
+        let nested = variables.iter().map(|(key, text)| nest(key.as_str(), Value::from(text)));
+        let mut all = Dict::new();
+        for dict in nested.filter_map(Value::into_dict) {
+            merge(&mut all, dict);
+        }
+        Ok(Map::from([(Profile::Default, all)]))
     }
 }

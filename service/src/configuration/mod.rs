@@ -62,13 +62,14 @@ pub struct Identity {
 }
 
 /// Bounds of the public interface.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Http {
     /// From the connection to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// From the first moment in which a request could begin to the end of its header. It bounds slow
-    /// clients and the time that a connection stays open unused.
+    /// From the first byte of a request, or the opening of its connection, to the end of its header.
     pub header_timeout: Duration,
+    /// How long a connection stays open between two requests.
+    pub idle_timeout: Duration,
     /// From the end of the header to the end of the body.
     pub body_timeout: Duration,
     /// The largest body, in bytes.
@@ -175,6 +176,7 @@ impl Configuration {
         for (key, span) in [
             ("http.handshake_timeout", raw.http.handshake_timeout),
             ("http.header_timeout", raw.http.header_timeout),
+            ("http.idle_timeout", raw.http.idle_timeout),
             ("http.body_timeout", raw.http.body_timeout),
             ("ceilings.token_life", raw.ceilings.token_life),
             ("ceilings.jwks_max_age", raw.ceilings.jwks_max_age),
@@ -183,10 +185,10 @@ impl Configuration {
                 refuse(key, "expected more than zero");
             }
         }
-        if !(64..=1 << 20).contains(&raw.http.body_limit) {
+        if !(64..=1 << 20).contains(&raw.http.body_limit.0) {
             refuse("http.body_limit", "expected 64 to 1048576 bytes");
         }
-        if raw.http.max_connections == 0 {
+        if raw.http.max_connections.0 == 0 {
             refuse("http.max_connections", "expected at least 1");
         }
         for (key, span) in [("accept_for", raw.shutdown.accept_for), ("drain_for", raw.shutdown.drain_for)] {
@@ -203,9 +205,10 @@ impl Configuration {
             http: Http {
                 handshake_timeout: raw.http.handshake_timeout.0,
                 header_timeout: raw.http.header_timeout.0,
+                idle_timeout: raw.http.idle_timeout.0,
                 body_timeout: raw.http.body_timeout.0,
-                body_limit: usize::try_from(raw.http.body_limit).unwrap_or(usize::MAX),
-                max_connections: usize::try_from(raw.http.max_connections).unwrap_or(usize::MAX),
+                body_limit: usize::try_from(raw.http.body_limit.0).unwrap_or(usize::MAX),
+                max_connections: usize::try_from(raw.http.max_connections.0).unwrap_or(usize::MAX),
             },
             ceilings: raw.ceilings.into(),
             shutdown: Shutdown { accept_for: raw.shutdown.accept_for.0, drain_for: raw.shutdown.drain_for.0 },

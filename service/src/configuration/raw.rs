@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::values::{Listen, Span, Text};
+use super::values::{Listen, Number, Span, Text};
 use super::{LogFormat, LogLevel};
 
 #[derive(Debug, Default, Deserialize)]
@@ -56,19 +56,22 @@ pub(super) struct Traffic {
 pub(super) struct Http {
     pub(super) handshake_timeout: Span,
     pub(super) header_timeout: Span,
+    pub(super) idle_timeout: Span,
     pub(super) body_timeout: Span,
-    pub(super) body_limit: u32,
-    pub(super) max_connections: u32,
+    pub(super) body_limit: Number,
+    pub(super) max_connections: Number,
 }
 
 impl Default for Http {
     fn default() -> Self {
         Http {
             handshake_timeout: Span(Duration::from_secs(5)),
-            header_timeout: Span(Duration::from_secs(20)),
+            header_timeout: Span(Duration::from_secs(10)),
+            // Longer than common clients keep a connection (90 s), so that the client closes it and not we.
+            idle_timeout: Span(Duration::from_secs(120)),
             body_timeout: Span(Duration::from_secs(5)),
-            body_limit: 16 << 10,
-            max_connections: 10_000,
+            body_limit: Number(16 << 10),
+            max_connections: Number(10_000),
         }
     }
 }

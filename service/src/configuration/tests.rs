@@ -179,7 +179,7 @@ fn an_error_of_the_file_names_the_file_and_a_missing_one_is_told() {
     let said = told(&Configuration::read(Some(&file)).unwrap_err());
     std::fs::remove_file(&file).unwrap();
     let name = file.file_name().unwrap().to_str().unwrap();
-    assert!(said.contains(&format!("{name}: http.body_limit: expected u32, found a string")), "{said}");
+    assert!(said.contains(&format!("{name}: http.body_limit: expected a whole number")), "{said}");
 }
 
 proptest::proptest! {

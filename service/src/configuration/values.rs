@@ -11,12 +11,15 @@ use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Span(pub(super) Duration);
 
+/// A whole number, also when it is written in quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Number(pub(super) u32);
+
 /// An address to listen on, written as `0.0.0.0:8443`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Listen(pub(super) SocketAddr);
 
-/// A short text. A number or a boolean is taken as it is written, since a variable of the environment
-/// has no quotes to tell `1234` from a number.
+/// A short text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text(pub(super) String);
 
@@ -36,9 +39,15 @@ impl<'de> Deserialize<'de> for Listen {
     }
 }
 
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Parsed("a whole number", |text| text.parse().ok().map(Number)))
+    }
+}
+
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Parsed("a text without control characters", |text| {
+        deserializer.deserialize_str(Parsed("a text without control characters", |text| {
             let plain = !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control);
             plain.then(|| Text(text.to_owned()))
         }))
@@ -59,15 +68,12 @@ impl<T> Visitor<'_> for Parsed<T> {
         (self.1)(text).ok_or_else(|| E::invalid_value(Unexpected::Other("another text"), &self))
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
-        self.visit_str(&number.to_string())
-    }
-
+    /// For [`Number`] alone: the others ask for a string.
     fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
         self.visit_str(&number.to_string())
     }
 
-    fn visit_bool<E: Error>(self, flag: bool) -> Result<T, E> {
-        self.visit_str(if flag { "true" } else { "false" })
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
     }
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::Router;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tower::Service;
 use tracing::{Level, debug, error};
@@ -18,11 +18,16 @@ use tracing::{Level, debug, error};
 use super::body::Answer;
 use super::request_id::{RequestIds, X_REQUEST_ID};
 use crate::metrics::Route;
+use crate::server::Activity;
 use crate::state::{Phase, State};
 
 /// The service of every connection.
 #[derive(Debug, Clone)]
-pub struct Front(Arc<Shared>);
+pub struct Front {
+    shared: Arc<Shared>,
+    /// That of the connection, once it is open.
+    activity: Option<Activity>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -42,7 +47,12 @@ pub enum Answering {
 impl Front {
     /// A front before this router.
     pub fn new(state: Arc<State>, router: Router) -> Self {
-        Front(Arc::new(Shared { state, router, ids: RequestIds::new() }))
+        Front { shared: Arc::new(Shared { state, router, ids: RequestIds::new() }), activity: None }
+    }
+
+    /// The front of one connection.
+    pub fn of(self, activity: Activity) -> Self {
+        Front { activity: Some(activity), ..self }
     }
 }
 
@@ -56,23 +66,39 @@ impl Service<Request<Incoming>> for Front {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Answering {
-        let begun = Instant::now();
-        let id = self.0.ids.of(request.headers());
-        let route = Route::of(request.uri().path());
-        if route == Route::Region
-            && request.method() == Method::GET
-            && let Some(response) = self.0.region()
-        {
-            return Answering::Ready(Some(self.0.finish(response, id, &Method::GET, route, begun)));
+        let Front { shared, activity } = self;
+        if let Some(activity) = &activity {
+            activity.serving();
         }
-        let shared = Arc::clone(&self.0);
+        let begun = Instant::now();
+        let asked = Asked {
+            id: shared.ids.of(request.headers()),
+            route: Route::of(request.uri().path()),
+            activity: activity.take(),
+            begun,
+        };
+        if asked.route == Route::Region
+            && request.method() == Method::GET
+            && let Some(response) = shared.region()
+        {
+            return Answering::Ready(Some(shared.finish(response, asked, &Method::GET)));
+        }
+        let shared = Arc::clone(shared);
         let method = request.method().clone();
         let answer = shared.router.clone().call(request);
         Answering::Routed(Box::pin(async move {
             let Ok(response) = answer.await;
-            shared.finish(response.map(Answer::Routed), id, &method, route, begun)
+            shared.finish(response.map(Answer::Routed), asked, &method)
         }))
     }
+}
+
+/// What is known of a request until its answer.
+struct Asked {
+    id: HeaderValue,
+    route: Route,
+    activity: Option<Activity>,
+    begun: Instant,
 }
 
 impl Shared {
@@ -85,19 +111,17 @@ impl Shared {
         Some(response)
     }
 
-    fn finish(
-        &self,
-        mut response: Response<Answer>,
-        id: HeaderValue,
-        method: &Method,
-        route: Route,
-        begun: Instant,
-    ) -> Response<Answer> {
+    fn finish(&self, mut response: Response<Answer>, asked: Asked, method: &Method) -> Response<Answer> {
+        let Asked { id, route, activity, begun } = asked;
         let status = response.status();
-        let took = begun.elapsed();
+        let now = Instant::now();
+        if let Some(activity) = activity {
+            activity.answered(now);
+        }
+        let took = now - begun;
         self.state.metrics.answered(route, status, took);
-        if status.is_server_error() && self.state.snapshot().is_some() {
-            error!(%method, route = route.as_str(), status = status.as_u16(), request_id = ?id, "request failed");
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            error!(%method, route = route.as_str(), request_id = ?id, "request failed");
         } else if tracing::enabled!(Level::DEBUG) {
             let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             debug!(%method, route = route.as_str(), status = status.as_u16(), us, request_id = ?id, "request");

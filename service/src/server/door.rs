@@ -4,7 +4,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum_server::accept::Accept;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -13,60 +12,64 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::patience::{Activity, Patience};
+use crate::configuration::Http;
+use crate::http::Front;
 use crate::state::State;
 
 /// Accepts connections.
 #[derive(Clone)]
 pub(super) struct Door {
     tls: Option<TlsAcceptor>,
-    handshake_timeout: Duration,
-    max_connections: i64,
     state: Arc<State>,
 }
 
 impl Door {
-    pub(super) fn new(
-        tls: Option<TlsAcceptor>,
-        handshake_timeout: Duration,
-        max_connections: usize,
-        state: Arc<State>,
-    ) -> Self {
-        let max_connections = i64::try_from(max_connections).unwrap_or(i64::MAX);
-        Door { tls, handshake_timeout, max_connections, state }
+    /// A door to TLS, or to plain HTTP.
+    pub(super) fn new(tls: Option<TlsAcceptor>, state: Arc<State>) -> Self {
+        Door { tls, state }
     }
 
-    async fn open(self, stream: TcpStream) -> io::Result<Connection> {
+    async fn open(self, stream: TcpStream, activity: Activity) -> io::Result<Connection> {
         let counted = Counted::new(self.state);
-        if counted.open > self.max_connections {
+        let Http { handshake_timeout, header_timeout, idle_timeout, max_connections, .. } =
+            counted.state.configuration.http;
+        if usize::try_from(counted.open).is_ok_and(|open| open > max_connections) {
             counted.state.metrics.over_limit.inc();
             return Err(io::Error::other("too many connections are open (http.max_connections)"));
         }
         stream.set_nodelay(true)?;
         let stream = match self.tls {
             None => Stream::Plain(stream),
-            Some(tls) => match timeout(self.handshake_timeout, tls.accept(stream)).await {
-                Ok(accepted) => Stream::Tls(Box::new(accepted?)),
-                Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "TLS handshake")),
+            Some(tls) => match timeout(handshake_timeout, tls.accept(stream)).await {
+                Ok(Ok(accepted)) => Stream::Tls(Box::new(accepted)),
+                Ok(Err(error)) => return Err(counted.failed(error)),
+                Err(_) => {
+                    return Err(counted.failed(io::Error::new(io::ErrorKind::TimedOut, "TLS handshake")));
+                }
             },
         };
-        Ok(Connection { stream, _counted: counted })
+        let patience = Patience::new(activity, header_timeout, idle_timeout);
+        Ok(Connection { stream, patience, _counted: counted })
     }
 }
 
-impl<S: Send + 'static> Accept<TcpStream, S> for Door {
+impl Accept<TcpStream, Front> for Door {
     type Stream = Connection;
-    type Service = S;
-    type Future = Pin<Box<dyn Future<Output = io::Result<(Connection, S)>> + Send>>;
+    type Service = Front;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Connection, Front)>> + Send>>;
 
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let opened = self.clone().open(stream);
-        Box::pin(async move { Ok((opened.await?, service)) })
+    fn accept(&self, stream: TcpStream, front: Front) -> Self::Future {
+        let activity = Activity::new();
+        let opened = self.clone().open(stream, activity.clone());
+        Box::pin(async move { Ok((opened.await?, front.of(activity))) })
     }
 }
 
 /// An open connection, counted until it is dropped.
 pub(super) struct Connection {
     stream: Stream,
+    patience: Patience,
     _counted: Counted,
 }
 
@@ -86,6 +89,11 @@ impl Counted {
         let open = state.metrics.connections.inc() + 1;
         Counted { state, open }
     }
+
+    fn failed(&self, error: io::Error) -> io::Error {
+        self.state.metrics.handshake_failures.inc();
+        error
+    }
 }
 
 impl Drop for Counted {
@@ -95,14 +103,14 @@ impl Drop for Counted {
 }
 
 macro_rules! on_stream {
-    ($connection:expr, $stream:ident => $call:expr) => {
-        match &mut $connection.get_mut().stream {
-            Stream::Plain($stream) => {
-                let $stream = Pin::new($stream);
+    ($stream:expr, $inner:ident => $call:expr) => {
+        match $stream {
+            Stream::Plain($inner) => {
+                let $inner = Pin::new($inner);
                 $call
             }
-            Stream::Tls($stream) => {
-                let $stream = Pin::new($stream.as_mut());
+            Stream::Tls($inner) => {
+                let $inner = Pin::new($inner.as_mut());
                 $call
             }
         }
@@ -112,16 +120,26 @@ macro_rules! on_stream {
 impl AsyncRead for Connection {
     fn poll_read(
         self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
+        context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        on_stream!(self, stream => stream.poll_read(cx, buffer))
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        match on_stream!(&mut this.stream, stream => stream.poll_read(context, buffer)) {
+            Poll::Pending => this.patience.nothing_came(context),
+            Poll::Ready(outcome) => {
+                if buffer.filled().len() > before {
+                    this.patience.bytes_came();
+                }
+                Poll::Ready(outcome)
+            }
+        }
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        on_stream!(self, stream => stream.poll_write(cx, bytes))
+        on_stream!(&mut self.get_mut().stream, stream => stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -129,7 +147,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        on_stream!(self, stream => stream.poll_write_vectored(cx, slices))
+        on_stream!(&mut self.get_mut().stream, stream => stream.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -140,10 +158,10 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, stream => stream.poll_flush(cx))
+        on_stream!(&mut self.get_mut().stream, stream => stream.poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, stream => stream.poll_shutdown(cx))
+        on_stream!(&mut self.get_mut().stream, stream => stream.poll_shutdown(cx))
     }
 }

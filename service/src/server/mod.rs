@@ -3,6 +3,7 @@
 mod admin;
 mod certificate;
 mod door;
+mod patience;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use tracing::debug;
 use crate::http::{Front, router};
 use crate::state::State;
 use door::Door;
+pub use patience::Activity;
 
 /// A listener could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -105,18 +107,12 @@ fn public(
         Some(_) => Some(TlsAcceptor::from(Arc::new(certificate::configuration(Arc::clone(state))?))),
         None => None,
     };
-    let http = &state.configuration.http;
-    let door = Door::new(tls, http.handshake_timeout, http.max_connections, Arc::clone(state));
-    let counted = Arc::clone(state);
     let mut server = Server::<SocketAddr>::from_listener(listener)
-        .acceptor(door)
+        .acceptor(Door::new(tls, Arc::clone(state)))
         .handle(handle)
         .http1_only()
-        .accept_error_handler(move |_, error| {
-            counted.metrics.handshake_failures.inc();
-            debug!(%error, "connection not accepted");
-        });
-    server.http_builder().http1().header_read_timeout(http.header_timeout).max_buf_size(MAX_HEADER);
+        .accept_error_handler(|_, error| debug!(%error, "connection not accepted"));
+    server.http_builder().http1().max_buf_size(MAX_HEADER);
     let front = Front::new(Arc::clone(state), router(Arc::clone(state)));
     Ok(server.serve(service_fn(move |_: SocketAddr| {
         let front = front.clone();

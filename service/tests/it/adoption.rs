@@ -61,6 +61,17 @@ async fn not_ready_before_every_document_and_nothing_acknowledged_before_it_is_i
 }
 
 #[tokio::test]
+async fn a_process_that_was_never_ready_ends_without_waiting_for_load_balancers() {
+    let ca = Ca::new("it").unwrap();
+    let agent = StandIn::start();
+    let pod =
+        Pod::with_agent(&agent.socket, &ca).configured("[shutdown]\naccept_for = \"10m\"").start().await;
+    pod.process.signal(rustix::process::Signal::TERM).unwrap();
+    let status = tokio::time::timeout(SOON, pod.process.ended()).await.expect("the process ends");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
 async fn an_agent_that_crashes_changes_nothing_and_is_told_again_what_is_in_use() {
     let (ca, key) = (Ca::new("it").unwrap(), Key::new());
     let mut agent = StandIn::with_documents(&ca, &key);

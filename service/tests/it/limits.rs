@@ -32,6 +32,20 @@ async fn a_client_that_dribbles_its_header_is_cut_off_and_others_are_not_kept_wa
 }
 
 #[tokio::test]
+async fn a_kept_connection_outlives_the_time_for_a_header_and_ends_after_its_own() {
+    let times = "[http]\nheader_timeout = \"200ms\"\nidle_timeout = \"1500ms\"";
+    let pod = Pod::development().configured(times).start().await;
+    let mut kept = pod.public.connect().await.unwrap();
+    let region = || pod.public.request(http::Method::GET, "/v1/region", None, bytes::Bytes::new()).unwrap();
+    assert_eq!(kept.send(region()).await.unwrap().status, 200);
+    // Whoever connects after that and says nothing is cut off first.
+    assert_eq!(until_closed(&mut connected(&pod).await).await, "");
+    assert!(!kept.is_closed());
+    assert_eq!(kept.send(region()).await.unwrap().status, 200);
+    wait_until("the kept connection to be closed", SOON, async || kept.is_closed()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_refused_with_408() {
     let pod = Pod::development().configured("[http]\nbody_timeout = \"300ms\"").start().await;
     let mut slow = connected(&pod).await;

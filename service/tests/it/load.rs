@@ -1,23 +1,21 @@
 //! Requests that go on while something else happens, and none of which may fail.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::Method;
 use local_region::http::{Client, StatusCode};
+use local_region::wait::wait_until;
 use tokio::task::JoinHandle;
+
+use crate::pod::SOON;
 
 /// Running load.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    workers: Vec<JoinHandle<Worked>>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Worked {
-    pub(crate) answered: u64,
-    pub(crate) failures: Vec<String>,
+    /// Each with the number of requests that were answered with 200.
+    workers: Vec<(Arc<AtomicU64>, JoinHandle<Vec<String>>)>,
 }
 
 /// What a worker asks for, again and again.
@@ -44,27 +42,40 @@ impl Ask {
 impl Load {
     pub(crate) fn start(client: &Client, asks: &[Ask]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let workers =
-            asks.iter().map(|ask| tokio::spawn(work(client.clone(), ask.clone(), Arc::clone(&stop))));
-        Load { workers: workers.collect(), stop }
+        let start = |ask: &Ask| {
+            let answered = Arc::new(AtomicU64::new(0));
+            let worker = work(client.clone(), ask.clone(), Arc::clone(&stop), Arc::clone(&answered));
+            (answered, tokio::spawn(worker))
+        };
+        Load { workers: asks.iter().map(start).collect(), stop }
     }
 
-    /// Ends it, and gives how many requests were answered with 200; panics if one was not.
-    pub(crate) async fn end_without_failure(self) -> u64 {
+    /// Waits until each worker has had three more answers, so that what comes next meets all of them.
+    pub(crate) async fn goes_on(&self) {
+        let count = || self.workers.iter().map(|(answered, _)| answered.load(Ordering::Relaxed));
+        let before: Vec<u64> = count().collect();
+        wait_until("three more answers for each worker", SOON, async || {
+            let now: Vec<u64> = count().collect();
+            let enough = now.iter().zip(&before).all(|(now, before)| *now >= before + 3);
+            if enough { Ok(()) } else { Err(format!("{now:?} after {before:?}")) }
+        })
+        .await
+        .unwrap();
+    }
+
+    /// Ends it; panics if one request was not answered with 200.
+    pub(crate) async fn end_without_failure(self) {
         self.stop.store(true, Ordering::Relaxed);
-        let mut answered = 0;
-        for worker in self.workers {
-            let worked = worker.await.unwrap();
-            assert!(worked.failures.is_empty(), "{:?}", worked.failures);
-            assert!(worked.answered > 0, "a worker sent nothing");
-            answered += worked.answered;
+        for (answered, worker) in self.workers {
+            let failures = worker.await.unwrap();
+            assert!(failures.is_empty(), "{failures:?}");
+            assert!(answered.load(Ordering::Relaxed) > 0, "a worker had no answer");
         }
-        answered
     }
 }
 
-async fn work(client: Client, ask: Ask, stop: Arc<AtomicBool>) -> Worked {
-    let mut worked = Worked::default();
+async fn work(client: Client, ask: Ask, stop: Arc<AtomicBool>, answered: Arc<AtomicU64>) -> Vec<String> {
+    let mut failures = Vec::new();
     let mut connection = None;
     while !stop.load(Ordering::Relaxed) {
         let content_type = (ask.method == Method::POST).then_some("application/x-www-form-urlencoded");
@@ -83,20 +94,20 @@ async fn work(client: Client, ask: Ask, stop: Arc<AtomicBool>) -> Worked {
         };
         match answer {
             Ok(answer) if answer.status == StatusCode::OK => {
-                worked.answered += 1;
+                answered.fetch_add(1, Ordering::Relaxed);
                 if answer.header("connection") == "close" {
                     connection = None;
                 }
             }
-            Ok(answer) => worked.failures.push(format!("{}: {}", answer.call, answer.status)),
+            Ok(answer) => failures.push(format!("{}: {}", answer.call, answer.status)),
             Err(error) => {
-                worked.failures.push(error);
+                failures.push(error);
                 connection = None;
             }
         }
-        if worked.failures.len() > 20 {
+        if failures.len() > 20 {
             break;
         }
     }
-    worked
+    failures
 }

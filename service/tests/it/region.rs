@@ -79,10 +79,13 @@ impl Region {
         Region { agent, vault, ca, socket, agent_program, agent_admin, folder, _port: port }
     }
 
-    /// A service that takes its documents from this region's agent.
+    /// A service that uses every document of this region's agent, and has said so.
     pub(crate) async fn pod(&self, toml: &str) -> Pod {
         let pod = Pod::with_agent(&self.socket, &self.ca).configured(toml).start().await;
         pod.ready().await;
+        for name in ["config", "clients", "signing-keys", "tls"] {
+            self.is_adopted(name, 1).await;
+        }
         pod
     }
 

@@ -66,13 +66,14 @@ async fn sigterm_ends_readiness_at_once_then_serves_then_closes_then_ends() {
 async fn no_request_fails_while_a_process_ends_in_order() {
     let pod = pod("700ms", "1s").await;
     let load = Load::start(&pod.public, &[Ask::get("/v1/region", true), Ask::get("/v1/region", true)]);
+    load.goes_on().await;
     pod.process.signal(Signal::TERM).unwrap();
     wait_until("the answers to close their connections", SOON, async || {
         pod.public.get("/v1/region").await.is_ok_and(|answer| answer.header("connection") == "close")
     })
     .await
     .unwrap();
-    assert!(load.end_without_failure().await > 100);
+    load.end_without_failure().await;
     assert_eq!(exit_code(&pod).await, Some(0));
 }
 

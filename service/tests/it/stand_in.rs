@@ -118,6 +118,7 @@ impl Drop for StandIn {
 
 fn serve(socket: &std::path::Path, shared: &Arc<Shared>) -> JoinHandle<()> {
     let router = Router::new()
+        .route("/v1/secrets", get(|| async { Json(json!({"secrets": []})) }))
         .route("/v1/secrets/{name}", get(secret))
         .route("/v1/secrets/{name}/adopted", put(adopted))
         .route("/v1/watch", get(watch))
