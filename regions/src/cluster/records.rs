@@ -1,0 +1,193 @@
+//! Release records in a region: one ConfigMap each, with what was given to Helm and what came out.
+
+use std::collections::BTreeMap;
+
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::core::Request;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::error::{Cause, ClusterError};
+use super::{Cluster, NAMESPACE};
+use crate::plan::Stored;
+use crate::plan::object::OWNER;
+use crate::plan::record::{Record, State};
+
+/// Label of every record, with [`KIND`] as its value.
+const LABEL: &str = "meridian.internal/record";
+const KIND: &str = "release";
+
+/// Label that shows a record's state: `kubectl get configmap -L meridian.internal/state`.
+const STATE_LABEL: &str = "meridian.internal/state";
+
+/// What a record is written with.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    /// The record.
+    pub record: Record,
+    /// The files that Helm was given, by name.
+    pub values: BTreeMap<String, String>,
+    /// The objects that were applied, as YAML.
+    pub manifest: String,
+}
+
+#[derive(Deserialize)]
+struct ConfigMap {
+    metadata: Metadata,
+    #[serde(default)]
+    data: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: String,
+    resource_version: String,
+}
+
+impl Cluster {
+    /// Every release record of the region, newest first.
+    ///
+    /// # Errors
+    /// When the region cannot be asked, or a record cannot be understood.
+    pub async fn records(&self) -> Result<Vec<Stored>, ClusterError> {
+        let maps: Vec<Value> =
+            self.list("api/v1", "configmaps", NAMESPACE, &format!("{LABEL}={KIND}")).await?;
+        let mut records = maps.into_iter().map(|map| self.read_record(map)).collect::<Result<Vec<_>, _>>()?;
+        records.sort_by_key(|stored| std::cmp::Reverse(stored.record.number));
+        Ok(records)
+    }
+
+    /// Writes a new record.
+    ///
+    /// # Errors
+    /// When another run wrote one with this number, or the region cannot be asked.
+    pub async fn create_record(&self, new: &NewRecord) -> Result<Stored, ClusterError> {
+        let body = body(new, None);
+        let name = name(new.record.number);
+        let how = PostParams { field_manager: Some(OWNER.to_owned()), ..PostParams::default() };
+        let answer = self.call("create", &shown(&name), || Ok(path().create(&how, bytes(&body))?)).await;
+        self.written(answer, &new.record).await
+    }
+
+    /// Writes over a record, if nobody else did since that version.
+    ///
+    /// # Errors
+    /// When somebody else did, or the region cannot be asked.
+    pub async fn replace_record(&self, new: &NewRecord, over: &str) -> Result<Stored, ClusterError> {
+        let body = body(new, Some(over));
+        let name = name(new.record.number);
+        let how = PostParams { field_manager: Some(OWNER.to_owned()), ..PostParams::default() };
+        let answer =
+            self.call("replace", &shown(&name), || Ok(path().replace(&name, &how, bytes(&body))?)).await;
+        self.written(answer, &new.record).await
+    }
+
+    /// Writes a record's new state and keeps what else is stored with it, if nobody wrote it since.
+    ///
+    /// # Errors
+    /// When somebody did, or the region cannot be asked.
+    pub async fn update_record(&self, record: &Record, over: &str) -> Result<Stored, ClusterError> {
+        let name = name(record.number);
+        let patch = json!({
+            "metadata": {"resourceVersion": over, "labels": {STATE_LABEL: record.state.as_str()}},
+            "data": {"record.json": text(record)},
+        });
+        let how = kube::api::PatchParams { field_manager: Some(OWNER.to_owned()), ..Default::default() };
+        let patch = kube::api::Patch::Merge(&patch);
+        let answer = self.call("update", &shown(&name), || Ok(path().patch(&name, &how, &patch)?)).await;
+        self.written(answer, record).await
+    }
+
+    /// Deletes a record, if nobody wrote it since.
+    ///
+    /// # Errors
+    /// When somebody did, or the region cannot be asked.
+    pub async fn delete_record(&self, stored: &Stored) -> Result<(), ClusterError> {
+        let name = name(stored.record.number);
+        let only = Preconditions { resource_version: Some(stored.resource_version.clone()), uid: None };
+        let how = DeleteParams::default().preconditions(only);
+        let answer: Result<Value, _> =
+            self.call("delete", &shown(&name), || Ok(path().delete(&name, &how)?)).await;
+        match answer {
+            Err(error) if error.cause.status().is_some_and(kube::core::Status::is_not_found) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// The stored record after a write. A write whose answer was lost is refused when it is tried again, so a
+    /// refusal counts as done when what is stored is what was to be written.
+    async fn written(
+        &self,
+        answer: Result<Value, ClusterError>,
+        record: &Record,
+    ) -> Result<Stored, ClusterError> {
+        match answer {
+            Ok(map) => self.read_record(map),
+            Err(error) if error.cause.status().is_some_and(|status| status.code == 409) => {
+                let stored = self.records().await?.into_iter().find(|stored| stored.record == *record);
+                stored.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_record(&self, map: Value) -> Result<Stored, ClusterError> {
+        let what = |name: &str, why: &str| {
+            self.error(
+                "read",
+                &shown(name),
+                Cause::Unexpected(format!("{why}; was it written by a newer `regions`?")),
+            )
+        };
+        let map: ConfigMap = serde_json::from_value(map)
+            .map_err(|_| what("?", "the ConfigMap of a release record is not whole"))?;
+        let json = map.data.get("record.json").map(String::as_str).unwrap_or_default();
+        let record =
+            serde_json::from_str(json).map_err(|error| what(&map.metadata.name, &error.to_string()))?;
+        Ok(Stored { record, resource_version: map.metadata.resource_version })
+    }
+}
+
+fn path() -> Request {
+    Request::new(format!("/api/v1/namespaces/{NAMESPACE}/configmaps"))
+}
+
+fn name(number: u64) -> String {
+    format!("release-{number:06}")
+}
+
+fn shown(name: &str) -> String {
+    format!("release record {NAMESPACE}/{name}")
+}
+
+fn text(record: &Record) -> String {
+    // A record holds only texts, numbers and lists of them, which always have a JSON form.
+    serde_json::to_string_pretty(record).unwrap_or_default()
+}
+
+fn bytes(body: &Value) -> Vec<u8> {
+    body.to_string().into_bytes()
+}
+
+fn body(new: &NewRecord, over: Option<&str>) -> Value {
+    let state: State = new.record.state;
+    let mut data: BTreeMap<&str, &str> = new.values.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let record = text(&new.record);
+    data.insert("record.json", &record);
+    data.insert("manifest.yaml", &new.manifest);
+    let mut body = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name(new.record.number),
+            "namespace": NAMESPACE,
+            "labels": {LABEL: KIND, STATE_LABEL: state.as_str()},
+        },
+        "data": data,
+    });
+    if let Some(over) = over {
+        body["metadata"]["resourceVersion"] = over.into();
+    }
+    body
+}

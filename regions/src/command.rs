@@ -1,0 +1,109 @@
+//! From a verb's arguments to its exit code: the runtime, signals, and what is printed at the end.
+
+use std::future::Future;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cluster::access;
+use crate::promote::targets::Environment;
+use crate::promote::{self, Ending};
+use crate::status;
+
+/// Exit code of a run that a second signal ended wherever it was.
+const INTERRUPTED: u8 = 4;
+
+/// `regions promote`.
+pub fn promote(args: &promote::Args, environment: &Environment, json: bool) -> ExitCode {
+    carry_out(async |stop| {
+        let report = promote::run(args, environment, json, stop).await;
+        if json {
+            print_json(&report);
+        } else if matches!(report.outcome, Ending::Done | Ending::NoChange | Ending::Planned) {
+            print(&report.summary());
+        } else {
+            let _ = write!(std::io::stderr(), "{}", report.summary());
+        }
+        report.outcome.code()
+    })
+}
+
+/// `regions status`.
+pub fn status(args: &status::Args, environment: &Environment, json: bool) -> ExitCode {
+    carry_out(async |_| {
+        let kubeconfig = match access::kubeconfig(args.kubeconfig.as_deref()) {
+            Ok(kubeconfig) => kubeconfig,
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "{error}");
+                return 2;
+            }
+        };
+        let status = status::read(environment, &kubeconfig).await;
+        if json {
+            print_json(&status);
+        } else {
+            print(&status.table(jiff::Timestamp::now()));
+        }
+        status.code()
+    })
+}
+
+/// Runs a verb to its end. The first SIGINT or SIGTERM asks it to stop where that is safe, the second ends it
+/// wherever it is.
+fn carry_out<F, Fut>(verb: F) -> ExitCode
+where
+    F: FnOnce(watch::Receiver<bool>) -> Fut,
+    Fut: Future<Output = u8>,
+{
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "start the runtime: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let (stop, stopped) = watch::channel(false);
+    let code = runtime.block_on(async {
+        tokio::select! {
+            code = verb(stopped) => code,
+            () = second_signal(&stop) => INTERRUPTED,
+        }
+    });
+    // A credential plugin, or a question on the terminal, may still block a thread.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+/// Sets `stop` at the first signal and returns at the second.
+async fn second_signal(stop: &watch::Sender<bool>) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    let mut next = async || {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    next().await;
+    let _ = writeln!(std::io::stderr(), "stopping after what is being written; a second signal ends at once");
+    stop.send_replace(true);
+    next().await;
+}
+
+fn print(text: &str) {
+    // A reader that went away is no reason to fail.
+    let _ = write!(std::io::stdout(), "{text}");
+}
+
+fn print_json(value: &impl Serialize) {
+    if let Ok(text) = serde_json::to_string_pretty(value) {
+        let _ = writeln!(std::io::stdout(), "{text}");
+    }
+}
