@@ -401,7 +401,7 @@ fn controllers(name: &str, folder: &Path, files: &Files, kubeconfig: &Path) -> R
         .argument(flag("service-account-private-key-file", &files.accounts.key))
         .argument(flag("root-ca-file", &files.ca))
         .argument(flag("cert-dir", folder.join("certificates")))
-        .arguments(["--leader-elect=false", "--secure-port=0", "--profiling=false"])
+        .arguments(["--leader-elect=false", "--secure-port=0", "--horizontal-pod-autoscaler-sync-period=1s"])
         .folder(folder)
         .log(folder.join("kube-controller-manager.log")))
 }
