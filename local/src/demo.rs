@@ -6,6 +6,7 @@ mod pod;
 mod policy;
 mod region;
 mod report;
+mod scratch;
 mod stage;
 mod story;
 mod timeline;
@@ -36,6 +37,7 @@ use documents::{CLIENT, KeyState, Rotation, SigningKey};
 use load::{Load, Target};
 use pod::Site;
 use region::Region;
+use scratch::Scratch;
 use report::{PodSummary, Spread, Summary, Tokens};
 use stage::{Check, Stage};
 use story::Start;
@@ -79,8 +81,7 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
     for old in fs::read_dir(&logs).with_context(|| format!("read {}", logs.display()))?.flatten() {
         let _ = fs::remove_file(old.path());
     }
-    // The name of a socket may have 107 bytes, and the folder of a checkout may be deep.
-    let folder = tempfile::Builder::new().prefix("meridian-demo-").tempdir().context("make a folder")?;
+    let folder = Scratch::make().context("make a folder for sockets and Vaults")?;
     let public_ca = Ca::new("meridian demo, public")?;
     let ca_pem = public_ca.pem();
     let release = release()?;
