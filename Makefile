@@ -4,6 +4,10 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 
+cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/meridian
+deny_version := 0.20.2
+deny := $(cache)/cargo-deny-$(deny_version)/bin/cargo-deny
+
 ##@ See it
 .PHONY: demo
 demo: setup ## the main job, live: two regions on real Vaults, under load, through a whole rotation (KEEP=1 leaves it running)
@@ -21,14 +25,14 @@ test-rust: setup ## the Rust programs, against the real Vault
 	@cargo test --workspace --no-fail-fast
 
 .PHONY: lint
-lint: setup lint-tree ## formatter, clippy with warnings as errors, rules for dependencies
+lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
-	@if cargo deny --version >/dev/null 2>&1; then \
-	    cargo deny --log-level error check bans licenses sources; \
-	else \
-	    echo "lint: cargo-deny is not installed, so deny.toml is not checked here (cargo install --locked cargo-deny)" >&2; \
-	fi
+	@$(deny) --log-level error check bans licenses sources
+
+$(deny): | setup
+	@echo "lint: building cargo-deny $(deny_version), once; this takes about 5 minutes on 2 cores" >&2
+	@cargo install --quiet --locked --root $(cache)/cargo-deny-$(deny_version) cargo-deny@$(deny_version)
 
 # Two of the invariants in ARCHITECTURE.md.
 .PHONY: lint-tree
