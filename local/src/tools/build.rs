@@ -85,7 +85,7 @@ fn build(recipe: &Recipe<'_>, go: &Path, draft: &Path) -> Result<(), Error> {
     ));
     let run = || {
         let mut child = Command::new(go)
-            .args(["build", "-v", "-trimpath", "-mod=readonly", "-o"])
+            .args(["build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false", "-o"])
             .arg(draft)
             .arg(format!("-ldflags=-s -w {link}"))
             .arg(package)
