@@ -151,7 +151,8 @@ impl Builder {
         api.ready().await?;
         if self.controllers {
             let kubeconfig = api.folder.join("controllers.kubeconfig");
-            Kubeconfig::new().context("controllers", &api).write(&kubeconfig)?;
+            let user = Kubeconfig::new().context_via("controllers", &api, api.address(), &files.controllers);
+            user.write(&kubeconfig)?;
             api.controllers = Some(controllers(&api.name, &api.folder, &files, &kubeconfig)?.start()?);
         }
         Ok(api)
@@ -325,18 +326,19 @@ struct Files {
     ca: PathBuf,
     audit_policy: PathBuf,
     admin: SecretString,
+    controllers: SecretString,
     stranger: SecretString,
 }
 
 impl Files {
     fn write(folder: &Path, ca: &Ca) -> Result<Self, Error> {
         let token = || SecretString::from(uuid::Uuid::new_v4().to_string());
-        let (admin, stranger) = (token(), token());
-        let tokens = format!(
-            "{},admin,admin,system:masters\n{},stranger,stranger\n",
-            admin.expose_secret(),
-            stranger.expose_secret()
-        );
+        let (admin, controllers, stranger) = (token(), token(), token());
+        let user =
+            |token: &SecretString, name, group| format!("{},{name},{name},{group}\n", token.expose_secret());
+        let tokens = user(&admin, "admin", "system:masters")
+            + &user(&controllers, "controllers", "system:masters")
+            + &user(&stranger, "stranger", "nobody");
         Ok(Files {
             certificate: ca.issue(&["localhost", "127.0.0.1"])?.write(folder, "server")?,
             // It signs the tokens of service accounts; the certificate stands for its public key.
@@ -345,6 +347,7 @@ impl Files {
             ca: ca.write(folder.join("ca.pem"))?,
             audit_policy: write_private(&folder.join("audit.json"), AUDIT_POLICY.as_bytes())?,
             admin,
+            controllers,
             stranger,
         })
     }

@@ -77,7 +77,7 @@ impl Cause {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::TimedOut(_) => true,
-            Self::Api(status) => matches!(status.code, 429 | 500 | 502..=504),
+            Self::Api(status) => matches!(status.code, 429 | 500 | 502..=504) && !is_unfit(status),
             _ => false,
         }
     }
@@ -98,6 +98,7 @@ impl Cause {
                 ),
                 404 => "it may have been deleted meanwhile: run again".into(),
                 409 => "somebody else wrote it meanwhile: run again".into(),
+                _ if is_unfit(status) => "correct the chart or the catalogue".into(),
                 400 | 422 => "correct the chart or the catalogue".into(),
                 _ => "run again; if it stays, look at the API server's own log".into(),
             },
@@ -117,6 +118,11 @@ impl fmt::Display for Cause {
             Self::Api(status) => write!(f, "{} ({})", status.message, status.code),
         }
     }
+}
+
+/// Whether the object does not fit its schema, which the API server calls an internal error.
+fn is_unfit(status: &Status) -> bool {
+    status.message.contains("failed to create typed patch object")
 }
 
 /// An error and its causes in one line, each said once.

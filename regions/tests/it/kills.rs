@@ -1,0 +1,105 @@
+//! SIGKILL at every write, before and after it reaches the API server; and run again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use http::Method;
+use local_region::http::Target;
+use local_region::kubernetes::{Kubeconfig, KubernetesApi};
+use local_region::proxy::{AnswerProxy, Rule};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::charts::good;
+use crate::run;
+use crate::world::{EU, US, World, contents, records};
+
+/// Counts the writes of a run over both regions, and kills it at one of them.
+#[derive(Default)]
+struct Trap {
+    pid: AtomicI32,
+    left: AtomicUsize,
+}
+
+impl Trap {
+    /// Whether this request is the write at which the run is killed. Dry runs and reviews write nothing.
+    fn springs(&self, method: &Method, path: &str) -> bool {
+        let write =
+            method != Method::GET && !path.contains("dryRun=All") && !path.contains("selfsubjectreviews");
+        let last = write && self.left.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last && let Some(pid) = Pid::from_raw(self.pid.load(Ordering::SeqCst)) {
+            kill_process(pid, Signal::KILL).unwrap();
+        }
+        last
+    }
+
+    fn set(&self, at: usize) {
+        self.left.store(at, Ordering::SeqCst);
+    }
+}
+
+/// A proxy before a region; `lost` says whether the write at which the run dies is lost with it.
+async fn proxy(api: &KubernetesApi, trap: &Arc<Trap>, lost: bool) -> AnswerProxy {
+    let certificate = api.ca().issue(&["localhost", "127.0.0.1"]).unwrap();
+    let target = Target::localhost(api.address(), &api.ca().pem()).unwrap();
+    let proxy = AnswerProxy::start(&certificate, target).await.unwrap();
+    let trap = Arc::clone(trap);
+    proxy.add(Rule::when(move |method, path| trap.springs(method, path) && lost, 503));
+    proxy
+}
+
+async fn killed_at_every_write(lost: bool) {
+    let world = World::start().await;
+    let releases =
+        [world.release(&good("1.0.0").with("extra", true)).await, world.release(&good("1.1.0")).await];
+    // What each release makes of a region, whatever ran before.
+    let mut expected = Vec::new();
+    for release in &releases {
+        world.promote(release, &[]).await.expect(0);
+        expected.push((contents(&world.eu).await, contents(&world.us).await));
+    }
+
+    let direct = Kubeconfig::new().context(EU, &world.eu).context(US, &world.us);
+    let trap = Arc::new(Trap::default());
+    let proxies = (proxy(&world.eu, &trap, lost).await, proxy(&world.us, &trap, lost).await);
+    let via = Kubeconfig::new()
+        .context_via(EU, &world.eu, proxies.0.address(), world.eu.admin_token())
+        .context_via(US, &world.us, proxies.1.address(), world.us.admin_token());
+    let mut killed = 0;
+    for at in 1.. {
+        let which = (at + 1) % 2;
+        trap.set(at);
+        via.write(&world.kubeconfig).unwrap();
+        let started = Instant::now();
+        let child = world.promotion(&releases[which], &["--yes"]).spawn().unwrap();
+        trap.pid.store(i32::try_from(child.id().unwrap()).unwrap(), Ordering::SeqCst);
+        let ran = run::end(child, started).await;
+        if ran.code == Some(0) {
+            break;
+        }
+        assert_eq!(ran.code, None, "write {at}: {}", ran.err);
+        killed += 1;
+        direct.write(&world.kubeconfig).unwrap();
+        world.promote(&releases[which], &[]).await.expect(0);
+        let found = (contents(&world.eu).await, contents(&world.us).await);
+        assert_eq!(found, expected[which], "killed at write {at}");
+        for api in [&world.eu, &world.us] {
+            let records = records(api).await;
+            assert!(records.len() <= 11, "{}", records.len());
+            assert!(records.iter().all(|record| record["state"] != "applying"), "killed at write {at}");
+        }
+        world.promote(&releases[which], &[]).await.expect(0).says("no change");
+    }
+    // Record, two objects that change, prune or create, record: in each of two regions.
+    assert!(killed >= 8, "{killed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_before_any_write_arrives_it_converges() {
+    killed_at_every_write(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_any_write_arrived_it_converges() {
+    killed_at_every_write(false).await;
+}

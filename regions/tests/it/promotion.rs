@@ -1,0 +1,166 @@
+//! A release on its way through two waves.
+
+use local_region::wait::wait_until;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+use crate::charts::good;
+use crate::run;
+use crate::world::{World, contents, get, patch, records, versions, writes};
+
+const SOON: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_release_comes_up_in_both_waves_and_again_is_no_change() {
+    let world = World::start().await;
+    let release = world.release(&good("1.0.0")).await;
+    let ran = world.promote(&release, &["--why", "first", "--build", "https://ci.example/1"]).await.expect(0);
+    ran.says("eu: applied, 2/2 pods ready").says("us: applied, 2/2 pods ready").says("next: regions status");
+    for api in [&world.eu, &world.us] {
+        let deployment = get(api, "deployments", "service").await.unwrap();
+        let annotations = &deployment["spec"]["template"]["metadata"]["annotations"];
+        assert!(annotations["meridian.internal/release"].as_str().unwrap().starts_with("sha256:"));
+        let records = records(api).await;
+        assert_eq!(records.len(), 1);
+        let record = &records[0];
+        assert_eq!((&record["state"], &record["number"]), (&json!("applied"), &json!(1)));
+        assert_eq!(
+            record["provenance"],
+            json!({"who": "admin", "why": "first", "build": "https://ci.example/1"})
+        );
+        assert_eq!(record["release"]["version"], "1.0.0");
+    }
+
+    let before = (versions(&world.eu).await, versions(&world.us).await, writes(&world.eu), writes(&world.us));
+    world.promote(&release, &[]).await.expect(0).says("no change: production already runs 1.0.0");
+    let after = (versions(&world.eu).await, versions(&world.us).await, writes(&world.eu), writes(&world.us));
+    assert_eq!(before, after);
+
+    let status = world.status(&[]).await.expect(0);
+    assert_eq!(status.out.matches("applied").count(), 2, "{}", status.out);
+    assert_eq!(status.out.matches("2/2").count(), 2, "{}", status.out);
+    let status = world.status(&["--output", "json"]).await.expect(0).json();
+    assert_eq!(status["regions"][0]["found"]["kubernetes"], "v1.36.3");
+    assert_eq!(status["regions"][1]["found"]["release"]["who"], "admin");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_shown_exactly_then_applied_and_what_is_left_over_goes() {
+    let world = World::start().await;
+    let first = world.release(&good("1.0.0").with("extra", true)).await;
+    world.promote(&first, &[]).await.expect(0);
+    assert!(get(&world.us, "configmaps", "extra").await.is_some());
+    // What others set beside the release stays out of the diff, and stays.
+    patch(&world.eu, "configmaps", "traffic", "regions-traffic", json!({"data": {"drained": "true"}})).await;
+
+    let second = world.release(&good("1.1.0")).await;
+    let before = (versions(&world.eu).await, writes(&world.eu));
+    let shown = world.promote(&second, &["--dry-run"]).await.expect(0);
+    shown.says("eu  Kubernetes v1.36.3  0 to create, 2 to change, 1 to prune");
+    shown.says("-  greeting: \"1.0.0\"").says("+  greeting: \"1.1.0\"");
+    shown
+        .says("--- ConfigMap meridian/extra (live)")
+        .says_not("resourceVersion")
+        .says_not("meridian.internal/owner");
+    shown.says_not("drained").says("dry run: nothing was written");
+    assert_eq!(before, (versions(&world.eu).await, writes(&world.eu)));
+    let shown = world.promote(&second, &["--dry-run", "--output", "json"]).await.expect(0).json();
+    assert_eq!(shown["outcome"], "planned");
+    let changes = shown["regions"][0]["changes"].as_array().unwrap().clone();
+    let settings = changes.iter().find(|change| change["object"]["name"] == "settings").unwrap();
+    let field = json!({"path": ".data.greeting", "before": "1.0.0", "after": "1.1.0"});
+    assert_eq!(settings["fields"], json!([field]));
+
+    world.promote(&second, &[]).await.expect(0);
+    for api in [&world.eu, &world.us] {
+        assert!(get(api, "configmaps", "extra").await.is_none());
+        assert_eq!(get(api, "configmaps", "settings").await.unwrap()["data"]["greeting"], "1.1.0");
+        assert_eq!(records(api).await.len(), 2);
+    }
+    assert_eq!(get(&world.eu, "configmaps", "traffic").await.unwrap()["data"]["drained"], "true");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_image_in_wave_one_is_seen_at_once_and_wave_two_is_not_touched() {
+    let world = World::start().await;
+    let first = world.release(&good("1.0.0")).await;
+    world.promote(&first, &[]).await.expect(0);
+    let untouched = (versions(&world.us).await, contents(&world.us).await);
+
+    let bad = world.release(&good("1.1.0").with("image", "missing.invalid/service:1.1.0")).await;
+    let ran = world.promote(&bad, &[]).await.expect(4);
+    ran.says("container service: ImagePullBackOff: Back-off pulling image \"missing.invalid/service:1.1.0\"");
+    ran.says("eu (wave first) failed, us (wave second) untouched");
+    ran.says(&format!("next: regions promote --env production --release {bad}"));
+    ran.says(&format!("or back to 1.0.0: regions promote --env production --release {first}"));
+    assert!(ran.took < Duration::from_secs(30), "{:?}", ran.took);
+    assert_eq!(untouched, (versions(&world.us).await, contents(&world.us).await));
+    let records = records(&world.eu).await;
+    assert_eq!(records[1]["state"], "failed");
+    assert!(records[1]["failure"].as_str().unwrap().contains("ImagePullBackOff"));
+    world.status(&[]).await.expect(0).says("failed").says("ImagePullBackOff");
+
+    world.promote(&first, &[]).await.expect(0).says("eu: applied").says("us: no change");
+    assert_eq!(contents(&world.us).await, untouched.1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_never_come_end_at_the_timeout_and_running_again_goes_on() {
+    let world = World::start().await;
+    let never = world.release(&good("1.0.0").with("image", "pending.invalid/service")).await;
+    let ran = world.promote(&never, &["--timeout", "3s"]).await.expect(4);
+    ran.says("Deployment meridian/service is not ready after 3 s: 0 of 2 pods available");
+
+    // A region that is as the release wants it but is not ready is no success either.
+    let ran = world.promote(&never, &["--timeout", "2s"]).await.expect(4);
+    ran.says("not ready after 2 s");
+    let records = records(&world.eu).await;
+    assert_eq!((&records[0]["state"], &records[0]["attempt"]), (&json!("failed"), &json!(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_it_between_two_writes_and_running_again_goes_on() {
+    let world = World::start().await;
+    let release = world.release(&good("1.0.0").with("image", "pending.invalid/service")).await;
+    let started = Instant::now();
+    let child = world.promotion(&release, &["--yes"]).spawn().unwrap();
+    applied(&world).await;
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let ran = run::end(child, started).await.expect(4);
+    ran.says("stopped by a signal").says("us (wave second) untouched");
+    assert_eq!(records(&world.eu).await[0]["state"], "applying");
+
+    let good = world.release(&good("1.0.1")).await;
+    world.promote(&good, &[]).await.expect(0);
+    let states: Vec<_> = records(&world.eu).await.iter().map(|record| record["state"].clone()).collect();
+    assert_eq!(states, ["failed", "applied"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_promotions_at_once_the_late_one_wins_and_the_other_says_so() {
+    let world = World::start().await;
+    let release = world.release(&good("1.0.0").with("image", "pending.invalid/service")).await;
+    let started = Instant::now();
+    let first = world.promotion(&release, &["--yes"]).spawn().unwrap();
+    applied(&world).await;
+    let second = world.promotion(&release, &["--yes"]).spawn().unwrap();
+    wait_until("the second to begin", SOON, async || {
+        records(&world.eu).await.first().is_some_and(|record| record["attempt"] == 2)
+    })
+    .await
+    .unwrap();
+    world.nodes.let_pending_start();
+    let (first, second) = tokio::join!(run::end(first, started), run::end(second, started));
+    second.expect(0);
+    first.expect(5).says("another promotion is writing this region's release record");
+}
+
+/// Waits until all of a release is applied in wave one, and only its pods are still to come.
+async fn applied(world: &World) {
+    wait_until("the last object of the release", SOON, async || {
+        get(&world.eu, "horizontalpodautoscalers", "service").await.is_some()
+    })
+    .await
+    .unwrap();
+}

@@ -1,0 +1,164 @@
+//! Two regions of one environment, and what a test asks them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::Method;
+use local_region::kubernetes::{Kubeconfig, KubernetesApi, Write};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::charts::Release;
+use crate::nodes::Nodes;
+use crate::run::{self, Ran};
+
+/// The environment of the local catalogue that has two regions in two waves.
+pub(crate) const ENVIRONMENT: &str = "production";
+
+/// Wave one.
+pub(crate) const EU: &str = "meridian-production-eu";
+
+/// Wave two.
+pub(crate) const US: &str = "meridian-production-us";
+
+/// Two regions.
+pub(crate) struct World {
+    pub(crate) eu: Arc<KubernetesApi>,
+    pub(crate) us: Arc<KubernetesApi>,
+    pub(crate) folder: TempDir,
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) nodes: Nodes,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let (eu, us) =
+            tokio::try_join!(KubernetesApi::named("eu").start(), KubernetesApi::named("us").start()).unwrap();
+        let (eu, us) = (Arc::new(eu), Arc::new(us));
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
+        Kubeconfig::new().context(EU, &eu).context(US, &us).write(&kubeconfig).unwrap();
+        let nodes = Nodes::of(&[&eu, &us]);
+        Self { eu, us, folder, kubeconfig, nodes }
+    }
+
+    /// A packaged release.
+    pub(crate) async fn release(&self, release: &Release) -> String {
+        release.package(self.folder.path()).await.to_str().unwrap().to_owned()
+    }
+
+    /// A run of `regions promote --yes` with further arguments, to its end.
+    pub(crate) async fn promote(&self, release: &str, further: &[&str]) -> Ran {
+        let started = Instant::now();
+        let arguments: Vec<&str> = ["--yes"].iter().chain(further).copied().collect();
+        run::end(self.promotion(release, &arguments).spawn().unwrap(), started).await
+    }
+
+    /// `regions promote` with further arguments, not yet begun.
+    pub(crate) fn promotion(&self, release: &str, further: &[&str]) -> tokio::process::Command {
+        let helm = local_region::tools::helm().unwrap();
+        let mut arguments = vec!["promote", "--env", ENVIRONMENT, "--release", release];
+        arguments.extend(["--helm", helm.to_str().unwrap()]);
+        arguments.extend(further);
+        run::command(&catalogue(), &self.kubeconfig, &arguments)
+    }
+
+    /// A run of `regions status` to its end.
+    pub(crate) async fn status(&self, further: &[&str]) -> Ran {
+        let started = Instant::now();
+        let arguments: Vec<&str> = ["status", "--env", ENVIRONMENT].iter().chain(further).copied().collect();
+        run::end(run::command(&catalogue(), &self.kubeconfig, &arguments).spawn().unwrap(), started).await
+    }
+}
+
+/// The catalogue of this machine's regions.
+pub(crate) fn catalogue() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../local/catalogue"))
+}
+
+/// A kind's path in the namespace, such as `configmaps` or `deployments`.
+fn path(plural: &str) -> String {
+    let group = match plural {
+        "deployments" | "replicasets" => "apis/apps/v1",
+        "horizontalpodautoscalers" => "apis/autoscaling/v2",
+        _ => "api/v1",
+    };
+    format!("/{group}/namespaces/meridian/{plural}")
+}
+
+/// An object of the namespace, or nothing when it is not there.
+pub(crate) async fn get(api: &KubernetesApi, plural: &str, name: &str) -> Option<Value> {
+    api.call(Method::GET, &format!("{}/{name}", path(plural)), None).await.ok()
+}
+
+/// Merges a patch into an object, under a name of field manager.
+pub(crate) async fn patch(api: &KubernetesApi, plural: &str, name: &str, manager: &str, patch: Value) {
+    let path = format!("{}/{name}?fieldManager={manager}", path(plural));
+    api.call(Method::PATCH, &path, Some(patch)).await.unwrap();
+}
+
+/// The release records of a region, oldest first.
+pub(crate) async fn records(api: &KubernetesApi) -> Vec<Value> {
+    let list = api.call(Method::GET, &path("configmaps"), None).await.unwrap();
+    let maps = list["items"].as_array().unwrap();
+    let records = maps.iter().filter_map(|map| map["data"]["record.json"].as_str());
+    records.map(|record| serde_json::from_str(record).unwrap()).collect()
+}
+
+/// What the releases made of a region: each object without what the API server and controllers add.
+pub(crate) async fn contents(api: &KubernetesApi) -> Vec<Value> {
+    let mut contents = Vec::new();
+    for plural in ["serviceaccounts", "configmaps", "deployments", "services", "horizontalpodautoscalers"] {
+        let list = api.call(Method::GET, &path(plural), None).await.unwrap();
+        for object in list["items"].as_array().unwrap() {
+            let metadata = &object["metadata"];
+            let record = metadata["labels"]["meridian.internal/record"] == "release";
+            if metadata["labels"]["meridian.internal/owner"] == "regions" && !record {
+                contents.push(serde_json::json!({
+                    "kind": plural, "name": metadata["name"], "labels": metadata["labels"],
+                    "data": object["data"], "template": object["spec"]["template"],
+                }));
+            }
+        }
+    }
+    contents
+}
+
+/// The versions of all that releases made, records included. No write, no change.
+pub(crate) async fn versions(api: &KubernetesApi) -> Vec<(String, String)> {
+    let mut versions = Vec::new();
+    for plural in ["serviceaccounts", "configmaps", "deployments", "services", "horizontalpodautoscalers"] {
+        let list = api.call(Method::GET, &path(plural), None).await.unwrap();
+        for object in list["items"].as_array().unwrap() {
+            let text = |key: &str| object["metadata"][key].as_str().unwrap().to_owned();
+            // Controllers write the status of some, so the specification stands for their version.
+            let version = match plural {
+                "deployments" | "services" | "horizontalpodautoscalers" => object["spec"].to_string(),
+                _ => text("resourceVersion"),
+            };
+            versions.push((format!("{plural}/{}", text("name")), version));
+        }
+    }
+    versions
+}
+
+/// The writes of a run: what the administrator wrote in the namespace that was no dry run and no test's own.
+pub(crate) fn writes(api: &KubernetesApi) -> Vec<Write> {
+    let own = |write: &Write| {
+        write.user == "admin"
+            && !write.dry_run
+            && !write.resource.contains("/status")
+            && write.resource != "selfsubjectreviews"
+            && [
+                "configmaps",
+                "deployments",
+                "services",
+                "serviceaccounts",
+                "horizontalpodautoscalers",
+                "namespaces",
+            ]
+            .contains(&write.resource.as_str())
+    };
+    api.writes().unwrap().into_iter().filter(own).collect()
+}
