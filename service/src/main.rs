@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use service::cli::{Cli, Command};
 use service::configuration::Configuration;
-use service::{hardening, http, logging, run};
+use service::{http, limits, logging, run};
 
 const FAILED: u8 = 1;
 const CONFIGURATION: u8 = 2;
@@ -43,8 +43,9 @@ fn serve(configuration: Configuration) -> ExitCode {
     let level = configuration.dynamic().map(|dynamic| dynamic.log_level).unwrap_or_default();
     let log_level = logging::start(configuration.log_format, level);
     if configuration.agent.is_some() {
-        hardening::turn_core_dumps_off();
+        limits::turn_core_dumps_off();
     }
+    limits::allow_connections(configuration.http.max_connections);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
