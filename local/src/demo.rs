@@ -1,6 +1,8 @@
 //! The main job, live: a secret travels from Vault into an answer, and a rotation is lived through.
 
 mod checks;
+mod finale;
+mod interrupts;
 mod load;
 mod pod;
 mod policy;
@@ -13,7 +15,6 @@ mod timeline;
 mod watcher;
 
 use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,21 +26,18 @@ use jiff::Timestamp;
 use local_region::documents;
 use local_region::pki::Ca;
 use local_region::programs::program;
-use local_region::{pki, tools};
-use secrecy::ExposeSecret;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use local_region::tools;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::cli::{DemoOptions, Output};
-use documents::{CLIENT, KeyState, Rotation, SigningKey};
+use documents::{KeyState, Rotation, SigningKey};
+use interrupts::{AbortOnDrop, Ended, Interrupts};
 use load::{Load, Target};
 use pod::Site;
 use region::Region;
-use report::{PodSummary, Spread, Summary, Tokens};
 use scratch::Scratch;
-use stage::{Check, Stage};
+use stage::Stage;
 use story::Start;
 use timeline::Timeline;
 
@@ -49,12 +47,6 @@ const TROUBLE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 /// The load begins so long before the first change, so that there is something to compare with.
 const BEFORE: Duration = Duration::from_secs(1);
-
-/// How a part of the demo ended.
-enum Ended<T> {
-    ByItself(T),
-    Interrupted,
-}
 
 /// Runs the demo and gives the exit code of the program.
 pub(crate) fn main(options: &DemoOptions) -> ExitCode {
@@ -112,15 +104,17 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
             INTERRUPTED
         }
         Ended::ByItself(outcome) => {
-            let summary = summarise(&mut stage, started, options.rate, outcome.err()).await;
+            let summary = finale::summarise(&mut stage, started, options.rate, outcome.err()).await;
             let file = summary.write(&options.out)?;
             timeline.close();
             match options.output {
-                Output::Text => println!("{}summary in {}", summary.table(), file.display()),
+                Output::Text => {
+                    println!("{}summary in {}, logs in {}", summary.table(), file.display(), logs.display());
+                }
                 Output::Json => println!("{}", serde_json::to_string_pretty(&summary).unwrap_or_default()),
             }
             if options.keep || std::env::var("KEEP").is_ok_and(|keep| keep == "1") {
-                explain_how_to_try(&stage, folder.path(), &ca_pem)?;
+                finale::explain_how_to_try(&stage, folder.path(), &ca_pem)?;
                 let _: Ended<()> = interrupts.guard(std::future::pending()).await;
             }
             if summary.passed { 0 } else { FAILED }
@@ -218,154 +212,10 @@ async fn show(timeline: &Timeline, load: &Load) {
     }
 }
 
-/// Looks at what the load saw, and puts everything together.
-async fn summarise(
-    stage: &mut Stage<'_>,
-    started: Timestamp,
-    rate: u32,
-    error: Option<anyhow::Error>,
-) -> Summary {
-    if let Some(error) = &error {
-        stage.timeline.alarm(&format!("ended early: {error:#}"));
-    }
-    let figures = load::Figures::of(&stage.load);
-    let tokens = Tokens::of(&stage.load);
-    let adopted = Spread::of(stage.changes.iter().map(|change| change.write_to_adopted_ms));
-    if error.is_none() {
-        tokens_changed_in_time(stage);
-        let enough = figures.requests >= report::ENOUGH_REQUESTS;
-        stage.check(enough, format!("{} requests, at least {}", figures.requests, report::ENOUGH_REQUESTS));
-        stage.check(figures.failed == 0, format!("{} requests failed", figures.failed));
-        stage.check(tokens.unverifiable == 0, format!("{} tokens unverifiable", tokens.unverifiable));
-        let quick = adopted.median <= report::MEDIAN_ADOPTED_MS;
-        stage.check(
-            quick,
-            format!(
-                "from a write to its use: median {:.0} ms, at most {:.0}",
-                adopted.median,
-                report::MEDIAN_ADOPTED_MS
-            ),
-        );
-    }
-    let mut pods = Vec::new();
-    for (pod, target) in stage.pods().zip(&stage.load.pods) {
-        let status = watcher::status(pod).await.ok();
-        pods.push(PodSummary::new(pod, status.as_ref(), target.tally.figures(), &stage.changes));
-    }
-    let checks: Vec<Check> = stage.checks.clone();
-    Summary {
-        passed: error.is_none() && checks.iter().all(|check| check.held),
-        error: error.map(|error| format!("{error:#}")),
-        started,
-        seconds: stage.timeline.elapsed().as_secs_f64(),
-        cores: std::thread::available_parallelism().map_or(0, usize::from),
-        rate_per_second: rate,
-        load: figures,
-        tokens,
-        write_to_adopted_ms: adopted,
-        pods,
-        changes: stage.changes.clone(),
-        checks,
-    }
-}
-
-/// Tokens on both sides of the change of configuration and of the change of key.
-fn tokens_changed_in_time(stage: &mut Stage<'_>) {
-    let issues = stage.load.issues();
-    let changes = |document, phase| -> Vec<&watcher::Change> {
-        let of = |change: &&watcher::Change| change.document == document && change.phase == phase;
-        stage.changes.iter().filter(of).collect()
-    };
-    let (before, after) = story::LIVES;
-    let config = changes("config", "write");
-    let lives = checks::sides(
-        &issues,
-        &stage.load.pods,
-        &config,
-        |issue| issue.life == before,
-        |issue| issue.life == after,
-    );
-    let keys = changes("signing-keys", story::ACTIVATE);
-    let old = issues.first().map(|issue| issue.kid.clone()).unwrap_or_default();
-    let kids =
-        checks::sides(&issues, &stage.load.pods, &keys, |issue| issue.kid == old, |issue| issue.kid != old);
-    for (seen, what) in [(lives, "the former life"), (kids, "the old key")] {
-        stage.check(
-            seen.wrong == 0 && seen.unseen == 0,
-            format!(
-                "{} tokens before a pod's acknowledgement have {what}, {} after it the new; {} have not",
-                seen.before, seen.after, seen.wrong
-            ),
-        );
-    }
-}
-
-/// Says what can be tried while everything is left running.
-fn explain_how_to_try(stage: &Stage<'_>, folder: &Path, ca_pem: &str) -> Result<()> {
-    let ca = pki::write_private(&folder.join("ca.pem"), ca_pem.as_bytes())?;
-    let secret = stage.load.secret();
-    let curl = format!("user = \"{CLIENT}:{}\"\n", secret.expose_secret());
-    let credentials = pki::write_private(&folder.join("probe.curlrc"), curl.as_bytes())?;
-    let (ca, credentials) = (ca.display(), credentials.display());
-    eprintln!("\nLeft running until Ctrl-C. To try:");
-    for pod in stage.pods() {
-        let (service, agent) = (pod.public.target().url(), pod.agent.target().url());
-        eprintln!("\n  # {} in {}", pod.name, pod.region);
-        eprintln!("  curl --cacert {ca} {service}/v1/region");
-        eprintln!(
-            "  curl --cacert {ca} --config {credentials} -d grant_type=client_credentials {service}/oauth2/token"
-        );
-        eprintln!("  curl --cacert {ca} {service}/.well-known/jwks.json");
-        eprintln!("  curl {agent}/v1/status");
-        eprintln!("  curl --unix-socket {} http://agent/v1/secrets", pod.socket_path().display());
-    }
-    Ok(())
-}
-
 /// The digest that stands for the release: the service's own program.
 fn release() -> Result<String> {
     let path = program("service")?;
     let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
     let hash = digest::digest(&digest::SHA256, &bytes);
     Ok(hash.as_ref().iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}")))
-}
-
-/// SIGINT and SIGTERM, from when this is made.
-struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupts {
-    fn catch() -> Result<Self> {
-        let catch = |kind| signal(kind).context("catch signals");
-        Ok(Interrupts {
-            interrupt: catch(SignalKind::interrupt())?,
-            terminate: catch(SignalKind::terminate())?,
-        })
-    }
-
-    /// Runs this until it ends or a signal comes.
-    async fn guard<T>(&mut self, run: impl Future<Output = T>) -> Ended<T> {
-        tokio::select! {
-            outcome = run => Ended::ByItself(outcome),
-            _ = self.interrupt.recv() => Ended::Interrupted,
-            _ = self.terminate.recv() => Ended::Interrupted,
-        }
-    }
-}
-
-/// A task that ends with its handle.
-struct AbortOnDrop<T>(JoinHandle<T>);
-
-impl<T> AbortOnDrop<T> {
-    async fn done(mut self) -> Result<T, tokio::task::JoinError> {
-        (&mut self.0).await
-    }
-}
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

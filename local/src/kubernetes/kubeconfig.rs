@@ -53,8 +53,9 @@ impl Kubeconfig {
     #[must_use]
     pub fn context_as(mut self, name: &str, api: &KubernetesApi, user: Value) -> Self {
         self = self.context(name, api);
-        self.users.pop();
-        self.users.push(json!({"name": name, "user": user}));
+        if let Some(entry) = self.users.last_mut() {
+            entry["user"] = user;
+        }
         self
     }
 
