@@ -36,8 +36,11 @@ class Containerd:
         return reference
 
     def start(self, name, reference, variables, mounts, program_arguments):
-        """Starts a container as the chart would: read-only, no capability, the image's own user."""
-        arguments = ["run", "--snapshotter", "native", "--net-host", "--read-only"]
+        """Starts a container as the chart would: read-only, no capability, the image's own user.
+
+        It shares this network namespace by its path: --net-host would bring the resolv.conf of the host.
+        """
+        arguments = ["run", "--snapshotter", "native", "--read-only", "--with-ns", "network:/proc/1/ns/net"]
         for capability in DEFAULT_CAPABILITIES:
             arguments += ["--cap-drop", capability]
         for variable, value in variables.items():
