@@ -77,7 +77,7 @@ impl Cause {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::TimedOut(_) => true,
-            Self::Api(status) => matches!(status.code, 429 | 500 | 502..=504) && !is_unfit(status),
+            Self::Api(status) => matches!(status.code, 0 | 429 | 500 | 502..=504) && !is_unfit(status),
             _ => false,
         }
     }

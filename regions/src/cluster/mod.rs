@@ -83,13 +83,15 @@ impl Cluster {
         &self.context
     }
 
-    /// The API server's version, such as `v1.36.3`.
+    /// The API server's version, such as `v1.36.3`. Asked once only, and asked first: a region that cannot be
+    /// reached is to be found soon.
     ///
     /// # Errors
     /// When it does not answer.
     pub async fn version(&self) -> Result<String, ClusterError> {
-        let info: k8s_openapi::apimachinery::pkg::version::Info =
-            self.call("get", "/version", || Ok(http::Request::get("/version").body(Vec::new())?)).await?;
+        let info: k8s_openapi::apimachinery::pkg::version::Info = self
+            .call_once("get", "/version", || Ok(http::Request::get("/version").body(Vec::new())?))
+            .await?;
         Ok(info.git_version)
     }
 
@@ -120,19 +122,31 @@ impl Cluster {
         let mut pause = Duration::from_millis(200);
         let mut left = self.patience.tries;
         loop {
-            let request = request().map_err(|error| self.error(verb, object, Cause::Unexpected(error.0)))?;
-            let cause = match timeout(self.patience.call, self.client.request(request)).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => Cause::from_client(error),
-                Err(_) => Cause::TimedOut(self.patience.call),
+            let error = match self.call_once(verb, object, &request).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
             };
             left = left.saturating_sub(1);
-            if left == 0 || !cause.is_transient() {
-                return Err(self.error(verb, object, cause));
+            if left == 0 || !error.cause.is_transient() {
+                return Err(error);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
+    }
+
+    async fn call_once<T, F>(&self, verb: &'static str, object: &str, request: F) -> Result<T, ClusterError>
+    where
+        T: serde::de::DeserializeOwned,
+        F: Fn() -> Result<http::Request<Vec<u8>>, RequestError>,
+    {
+        let request = request().map_err(|error| self.error(verb, object, Cause::Unexpected(error.0)))?;
+        let cause = match timeout(self.patience.call, self.client.request(request)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => Cause::from_client(error),
+            Err(_) => Cause::TimedOut(self.patience.call),
+        };
+        Err(self.error(verb, object, cause))
     }
 
     fn error(&self, verb: &'static str, object: &str, cause: Cause) -> ClusterError {

@@ -35,7 +35,7 @@ pub use report::{Ending, Report};
 const CALLS: Patience = Patience { call: Duration::from_secs(10), tries: 3 };
 
 /// Bound for looking at a region before anything is written: an unreachable one is to be found soon.
-const FIRST_CALLS: Patience = Patience { call: Duration::from_secs(5), tries: 1 };
+const FIRST_CALLS: Patience = Patience { call: Duration::from_secs(5), tries: 3 };
 
 /// How long states are borne that may pass by themselves, a lack of nodes aside.
 const DOUBTFUL: Duration = Duration::from_secs(15);

@@ -103,3 +103,37 @@ async fn killed_before_any_write_arrives_it_converges() {
 async fn killed_after_any_write_arrived_it_converges() {
     killed_at_every_write(false).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_release_that_is_killed_at_any_write_converges() {
+    let world = World::start().await;
+    let release = world.release(&good("1.0.0")).await;
+    let trap = Arc::new(Trap::default());
+    let proxy = proxy(&world.eu, &trap, false).await;
+    let via = Kubeconfig::new()
+        .context_via(EU, &world.eu, proxy.address(), world.eu.admin_token())
+        .context(US, &world.us);
+    let direct = Kubeconfig::new().context(EU, &world.eu).context(US, &world.us);
+    let mut killed = 0;
+    for at in 1.. {
+        trap.set(at);
+        via.write(&world.kubeconfig).unwrap();
+        let started = Instant::now();
+        let child = world.promotion(&release, &["--yes"]).spawn().unwrap();
+        trap.pid.store(i32::try_from(child.id().unwrap()).unwrap(), Ordering::SeqCst);
+        let ran = run::end(child, started).await;
+        if ran.code == Some(0) {
+            break;
+        }
+        assert_eq!(ran.code, None, "write {at}: {}", ran.err);
+        killed += 1;
+        direct.write(&world.kubeconfig).unwrap();
+        world.promote(&release, &[]).await.expect(0);
+        world.promote(&release, &[]).await.expect(0).says("no change");
+        assert_eq!(contents(&world.eu).await.len(), 6, "killed at write {at}");
+        assert_eq!(records(&world.eu).await.len(), 1, "killed at write {at}");
+        world.without_namespace().await;
+    }
+    // Namespace, record, six objects, record.
+    assert_eq!(killed, 9);
+}

@@ -8,8 +8,6 @@ use crate::charts::good;
 use crate::run;
 use crate::world::{World, contents, get, patch, records, versions, writes};
 
-const SOON: Duration = Duration::from_secs(60);
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_release_comes_up_in_both_waves_and_again_is_no_change() {
     let world = World::start().await;
@@ -124,7 +122,7 @@ async fn a_signal_ends_it_between_two_writes_and_running_again_goes_on() {
     let release = world.release(&good("1.0.0").with("image", "pending.invalid/service")).await;
     let started = Instant::now();
     let child = world.promotion(&release, &["--yes"]).spawn().unwrap();
-    applied(&world).await;
+    world.all_applied_in_wave_one().await;
     let pid = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let ran = run::end(child, started).await.expect(4);
@@ -143,9 +141,9 @@ async fn of_two_promotions_at_once_the_late_one_wins_and_the_other_says_so() {
     let release = world.release(&good("1.0.0").with("image", "pending.invalid/service")).await;
     let started = Instant::now();
     let first = world.promotion(&release, &["--yes"]).spawn().unwrap();
-    applied(&world).await;
+    world.all_applied_in_wave_one().await;
     let second = world.promotion(&release, &["--yes"]).spawn().unwrap();
-    wait_until("the second to begin", SOON, async || {
+    wait_until("the second to begin", crate::world::SOON, async || {
         records(&world.eu).await.first().is_some_and(|record| record["attempt"] == 2)
     })
     .await
@@ -154,13 +152,4 @@ async fn of_two_promotions_at_once_the_late_one_wins_and_the_other_says_so() {
     let (first, second) = tokio::join!(run::end(first, started), run::end(second, started));
     second.expect(0);
     first.expect(5).says("another promotion is writing this region's release record");
-}
-
-/// Waits until all of a release is applied in wave one, and only its pods are still to come.
-async fn applied(world: &World) {
-    wait_until("the last object of the release", SOON, async || {
-        get(&world.eu, "horizontalpodautoscalers", "service").await.is_some()
-    })
-    .await
-    .unwrap();
 }

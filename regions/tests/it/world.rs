@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use local_region::kubernetes::{Kubeconfig, KubernetesApi, Write};
+use local_region::wait::wait_until;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -15,6 +16,9 @@ use crate::run::{self, Ran};
 
 /// The environment of the local catalogue that has two regions in two waves.
 pub(crate) const ENVIRONMENT: &str = "production";
+
+/// No condition takes longer to come about, or it will not.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Wave one.
 pub(crate) const EU: &str = "meridian-production-eu";
@@ -62,6 +66,30 @@ impl World {
         arguments.extend(["--helm", helm.to_str().unwrap()]);
         arguments.extend(further);
         run::command(&catalogue(), &self.kubeconfig, &arguments)
+    }
+
+    /// Waits until all of a release is applied in wave one, and only its pods are still to come.
+    pub(crate) async fn all_applied_in_wave_one(&self) {
+        let last = || async { get(&self.eu, "horizontalpodautoscalers", "service").await };
+        wait_until("the last object of the release", SOON, last).await.unwrap();
+    }
+
+    /// Takes the namespace of wave one away, with all that is in it.
+    pub(crate) async fn without_namespace(&self) {
+        let path = "/api/v1/namespaces/meridian";
+        self.eu.call(Method::DELETE, path, None).await.unwrap();
+        let gone = async || self.eu.call(Method::GET, path, None).await.is_err();
+        wait_until("the namespace to be gone", SOON, gone).await.unwrap();
+    }
+
+    /// Waits until the pods of wave one are available.
+    pub(crate) async fn eu_pods_ready(&self) {
+        wait_until("two available pods", SOON, async || {
+            let deployment = get(&self.eu, "deployments", "service").await?;
+            (deployment["status"]["availableReplicas"] == 2).then_some(())
+        })
+        .await
+        .unwrap();
     }
 
     /// A run of `regions status` to its end.
