@@ -144,7 +144,7 @@ impl Run<'_> {
                 Step::Apply(object) => self.apply(object).await?,
                 Step::Await { object, at_least } => self.ready(object, *at_least).await?,
                 Step::Prune { object, uid, resource_version } => {
-                    self.prune(object, uid, resource_version).await?
+                    self.prune(object, uid, resource_version).await?;
                 }
                 Step::FinishRecord => self.finish(State::Applied, None).await?,
                 Step::DropRecord(stored) => self.cluster.delete_record(stored).await?,
