@@ -66,8 +66,12 @@ pub(crate) fn main(options: &DemoOptions) -> ExitCode {
 }
 
 async fn run(options: &DemoOptions) -> Result<ExitCode> {
+    // Before signals are caught: where Vault has to be built first, Ctrl-C ends that as it ends any program.
+    let vault = tools::vault()?;
     let mut interrupts = Interrupts::catch()?;
     let timeline = Timeline::start();
+    timeline.chapter("Two regions start");
+    timeline.say("vault", &format!("{} (the real one; Raft, TLS, one unseal key each)", vault.display()));
     let logs = options.out.join("logs");
     fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;
     for old in fs::read_dir(&logs).with_context(|| format!("read {}", logs.display()))?.flatten() {
@@ -129,9 +133,6 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
 
 /// Starts both regions with their first documents.
 async fn set_up(timeline: &Timeline, site: &Site<'_>, public_ca: &Ca) -> Result<(Vec<Region>, Start)> {
-    timeline.chapter("Two regions start");
-    let vault = tools::vault()?;
-    timeline.say("vault", &format!("{} (the real one; Raft, TLS, one unseal key each)", vault.display()));
     let start = Start { secret: documents::client_secret()?, key: SigningKey::make(KeyState::Active)? };
     let first = Rotation::new("first", "write");
     let certificate = public_ca.issue(&["localhost", "127.0.0.1", "tokens.meridian.test"])?;
