@@ -104,6 +104,28 @@ async fn a_refused_acknowledgement_is_sent_again() {
 }
 
 #[tokio::test]
+async fn an_agent_that_comes_back_without_its_documents_is_told_once_it_has_them() {
+    let (ca, key) = (Ca::new("it").unwrap(), Key::new());
+    let mut agent = StandIn::with_documents(&ca, &key);
+    let pod = Pod::with_agent(&agent.socket, &ca).start().await;
+    pod.ready().await;
+    for name in ["clients", "config", "signing-keys", "tls"] {
+        acknowledged(&agent, name, 1).await;
+    }
+    agent.crash().await;
+    // As a real one does that has not read Vault yet.
+    agent.refuse_acknowledgements(true);
+    agent.come_back();
+    wait_until("each document's acknowledgement to be refused", SOON, async || agent.refused() >= 4)
+        .await
+        .unwrap();
+    agent.refuse_acknowledgements(false);
+    for name in ["clients", "config", "signing-keys", "tls"] {
+        acknowledged(&agent, name, 1).await;
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_is_no_document_is_asked_for_again_and_never_quoted() {
     let (ca, key) = (Ca::new("it").unwrap(), Key::new());
     let agent = StandIn::with_documents(&ca, &key);

@@ -40,6 +40,7 @@ struct Held {
     documents: BTreeMap<String, (u64, Value)>,
     acknowledged: Vec<(String, u64, String)>,
     refuses: bool,
+    refused: usize,
     garbage: bool,
 }
 
@@ -81,6 +82,11 @@ impl StandIn {
     /// From now on, acknowledgements are refused with 409, or not.
     pub(crate) fn refuse_acknowledgements(&self, refuses: bool) {
         self.held().refuses = refuses;
+    }
+
+    /// How many acknowledgements were refused.
+    pub(crate) fn refused(&self) -> usize {
+        self.held().refused
     }
 
     /// From now on, fetches are answered with what is no document, or not.
@@ -154,6 +160,7 @@ async fn adopted(
 ) -> StatusCode {
     let mut held = shared.held.lock().unwrap();
     if held.refuses {
+        held.refused += 1;
         return StatusCode::CONFLICT;
     }
     held.acknowledged.push((name, body.version, body.instance.to_string()));
