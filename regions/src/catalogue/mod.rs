@@ -1,0 +1,3 @@
+//! The catalogue: environments, and the regions of each.
+
+pub(crate) mod first_form;

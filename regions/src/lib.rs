@@ -1,0 +1,16 @@
+//! The command `regions`: one catalogue of regions, and what is done to them.
+//!
+//! [`catalogue`] reads and checks the catalogue; [`plan`] decides, purely; [`execute`] carries out.
+
+pub mod catalogue;
+pub mod cli;
+pub mod cluster;
+pub mod command;
+pub mod execute;
+pub mod helm;
+pub mod output;
+pub mod plan;
+pub mod promote;
+pub mod release;
+pub mod snapshot;
+pub mod status;
