@@ -8,14 +8,14 @@ use tokio::process::Command;
 
 /// What a release differs in from another.
 pub(crate) struct Release {
-    pub(crate) version: &'static str,
+    pub(crate) version: String,
     pub(crate) contents: Value,
 }
 
 /// A release whose pods become ready.
-pub(crate) fn good(version: &'static str) -> Release {
+pub(crate) fn good(version: &str) -> Release {
     Release {
-        version,
+        version: version.to_owned(),
         contents: json!({"greeting": version, "image": format!("ready.invalid/service:{version}")}),
     }
 }
@@ -32,7 +32,7 @@ impl Release {
         let source = into.join(format!("chart-{}", self.version));
         copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/chart")), &source);
         fs::write(source.join("release.yaml"), self.contents.to_string()).unwrap();
-        package(&source, self.version, into).await
+        package(&source, &self.version, into).await
     }
 }
 

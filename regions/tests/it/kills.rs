@@ -51,7 +51,7 @@ async fn proxy(api: &KubernetesApi, trap: &Arc<Trap>, lost: bool) -> AnswerProxy
 async fn killed_at_every_write(lost: bool) {
     let world = World::start().await;
     let releases =
-        [world.release(&good("1.0.0").with("extra", true)).await, world.release(&good("1.1.0")).await];
+        [world.release(&good("1.0.0").with("extra", "extra")).await, world.release(&good("1.1.0")).await];
     // What each release makes of a region, whatever ran before.
     let mut expected = Vec::new();
     for release in &releases {
@@ -136,4 +136,35 @@ async fn a_first_release_that_is_killed_at_any_write_converges() {
     }
     // Namespace, record, six objects, record.
     assert_eq!(killed, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_run_made_goes_when_another_release_comes() {
+    let world = World::start().await;
+    let base = world.release(&good("1.0.0")).await;
+    world.promote(&base, &[]).await.expect(0);
+    let expected = contents(&world.eu).await;
+    let trap = Arc::new(Trap::default());
+    let proxy = proxy(&world.eu, &trap, false).await;
+    let via = Kubeconfig::new()
+        .context_via(EU, &world.eu, proxy.address(), world.eu.admin_token())
+        .context(US, &world.us);
+    let direct = Kubeconfig::new().context(EU, &world.eu).context(US, &world.us);
+    // Record, settings, the object of its own, Deployment, record.
+    for at in 1..=5 {
+        let release = world.release(&good(&format!("1.{at}.0")).with("extra", format!("extra-{at}"))).await;
+        trap.set(at);
+        via.write(&world.kubeconfig).unwrap();
+        let started = Instant::now();
+        let child = world.promotion(&release, &["--yes"]).spawn().unwrap();
+        trap.pid.store(i32::try_from(child.id().unwrap()).unwrap(), Ordering::SeqCst);
+        assert_eq!(run::end(child, started).await.code, None, "write {at}");
+        direct.write(&world.kubeconfig).unwrap();
+        world.promote(&base, &[]).await.expect(0);
+        assert_eq!(contents(&world.eu).await, expected, "killed at write {at}");
+        assert!(
+            records(&world.eu).await.iter().all(|record| record["state"] != "applying"),
+            "killed at write {at}"
+        );
+    }
 }

@@ -45,7 +45,7 @@ async fn a_first_release_comes_up_in_both_waves_and_again_is_no_change() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_shown_exactly_then_applied_and_what_is_left_over_goes() {
     let world = World::start().await;
-    let first = world.release(&good("1.0.0").with("extra", true)).await;
+    let first = world.release(&good("1.0.0").with("extra", "extra")).await;
     world.promote(&first, &[]).await.expect(0);
     assert!(get(&world.us, "configmaps", "extra").await.is_some());
     // What others set beside the release stays out of the diff, and stays.

@@ -67,7 +67,7 @@ async fn an_object_that_the_api_server_refuses_is_named_before_anything_is_writt
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_of_others_are_neither_taken_nor_pruned() {
     let world = World::start().await;
-    let with_extra = world.release(&good("1.0.0").with("extra", true)).await;
+    let with_extra = world.release(&good("1.0.0").with("extra", "extra")).await;
     world.promote(&with_extra, &[]).await.expect(0);
     // Somebody takes the object over: without the label it is not the tool's own any more.
     let taken = json!({"metadata": {"labels": {"meridian.internal/owner": null}}});
