@@ -8,10 +8,13 @@ cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/meridian
 deny_version := 0.20.2
 deny := $(cache)/cargo-deny-$(deny_version)/bin/cargo-deny
 
+# Runs a build with the compiling of Vault beside it, where Vault is missing.
+with_vault_ahead = local/tools/ahead & trap "kill $$! 2>/dev/null || true" EXIT; $(1); wait $$! || true
+
 ##@ See it
 .PHONY: demo
 demo: setup ## the main job, live: two regions on real Vaults, under load, through a whole rotation (KEEP=1 leaves it running)
-	@cargo build --release -p service -p secrets-agent -p local-region
+	@$(call with_vault_ahead,cargo build --release -p service -p secrets-agent -p local-region)
 	@target/release/local-region demo
 
 ##@ Trust it
@@ -20,7 +23,7 @@ test: test-rust ## everything that CI checks
 
 .PHONY: test-rust
 test-rust: setup ## the Rust programs, against the real Vault
-	@cargo build --workspace
+	@$(call with_vault_ahead,cargo build --workspace)
 	@target/debug/local-region tools
 	@cargo test --workspace --no-fail-fast
 
