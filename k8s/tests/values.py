@@ -3,7 +3,7 @@
 import json
 
 import manifests
-import mutants
+import mutate
 import rendering
 from rendering import CHART, ROOT, changed, template_values
 from report import check, skip
@@ -71,7 +71,7 @@ def changes_the_manifest(name, value, read):
 
 def no_value_is_forgotten():
     known = [tuple(name.split(".")) for name in [*READ, *NOT_READ, *FIXED]]
-    paths = mutants.leaves(FULL)
+    paths = mutate.leaves(FULL)
     forgotten = [path for path in paths if not any(path[:len(k)] == k for k in known)]
     assert not forgotten, f"in neither table: {forgotten}"
 

@@ -181,7 +181,7 @@ def main():
         region.containerd.process.terminate()
         region.containerd.process.wait(20)
         region.vault.process.kill()
-    finish()
+    finish("images")
 
 
 main()

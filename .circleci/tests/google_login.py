@@ -1,0 +1,227 @@
+"""The exchange of the job's token, against a server that answers as Google's interfaces do."""
+
+import base64
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import config
+import yaml
+from report import check
+
+PROGRAM = config.ROOT / ".circleci" / "bin" / "google"
+CANARY = "canary-of-the-job"
+PROVIDER = "projects/12/locations/global/workloadIdentityPools/circleci/providers/circleci"
+ACCOUNT = "promoter@meridian-qa.iam.gserviceaccount.com"
+
+
+def load():
+    """The program as a module."""
+    loader = importlib.machinery.SourceFileLoader("google_program", str(PROGRAM))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+class Google:
+    """Answers, remembers what it was asked, and refuses what it is told to refuse."""
+
+    def __init__(self):
+        self.asked, self.refuse, self.without_dns = [], {}, False
+        google = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self):
+                length = int(self.headers.get("Content-Length", 0))
+                body = json.loads(self.rfile.read(length)) if length else None
+                google.asked.append((self.command, self.path, self.headers.get("Authorization"), body))
+                status, content = google.reply(self.path)
+                data = json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = answer
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+
+    def reply(self, path):
+        for part, (status, content) in self.refuse.items():
+            if part in path:
+                return status, content
+        if path == "/sts":
+            return 200, {"access_token": "federated", "expires_in": 3600}
+        if path.endswith(":generateAccessToken"):
+            return 200, {"accessToken": "acting", "expireTime": "2030-01-01T00:00:00Z"}
+        name = path.rsplit("/", 1)[1]
+        endpoint = {} if self.without_dns else {"endpoint": f"{name}.gke.goog"}
+        return 200, {"name": name, "controlPlaneEndpointsConfig": {"dnsEndpointConfig": endpoint}}
+
+
+def run_program(google, *arguments, without=(), **more):
+    """(exit code, standard output, standard error) of the program, with its addresses set to the server's."""
+    module = load()
+    module.STS, module.IAM, module.GKE = f"{google.address}/sts", f"{google.address}/iam", f"{google.address}/gke"
+    settings = {"GOOGLE_PROVIDER": PROVIDER, "GOOGLE_SERVICE_ACCOUNT": ACCOUNT, "CIRCLE_OIDC_TOKEN_V2": CANARY,
+                "PATH": "/nonexistent"} | more
+    before = dict(os.environ)
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        os.environ.clear()
+        os.environ.update({key: str(value) for key, value in settings.items() if key not in without})
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = module.main(list(arguments))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    assert CANARY not in out.getvalue() + err.getvalue(), "the job's token was printed"
+    return code, out.getvalue(), err.getvalue()
+
+
+def exchanges_the_token():
+    google = Google()
+    code, out, err = run_program(google, "credential")
+    assert code == 0, err
+    assert json.loads(out) == {
+        "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+        "status": {"token": "acting", "expirationTimestamp": "2030-01-01T00:00:00Z"},
+    }
+    (_, _, none, exchange), (_, path, bearer, acting) = google.asked
+    assert none is None and exchange == {
+        "audience": f"//iam.googleapis.com/{PROVIDER}",
+        "grantType": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "requestedTokenType": "urn:ietf:params:oauth:token-type:access_token",
+        "subjectTokenType": "urn:ietf:params:oauth:token-type:jwt",
+        "subjectToken": CANARY,
+        "scope": "https://www.googleapis.com/auth/cloud-platform",
+    }, exchange
+    assert path == f"/iam/{ACCOUNT}:generateAccessToken" and bearer == "Bearer federated"
+    assert acting == {"scope": [exchange["scope"]], "lifetime": "3600s"}
+
+
+def a_newer_token_is_taken_where_there_is_one():
+    google = Google()
+    with tempfile.TemporaryDirectory() as folder:
+        runner = Path(folder) / "circleci"
+        runner.write_text('#!/bin/sh\n[ "$*" = "run oidc get" ] && echo newer\n')
+        runner.chmod(0o755)
+        code, _, err = run_program(google, "credential", PATH=f"{folder}:/usr/bin:/bin")
+        assert code == 0 and google.asked[0][3]["subjectToken"] == "newer", err
+        runner.write_text("#!/bin/sh\nexit 1\n")
+        code, _, err = run_program(google, "credential", PATH=f"{folder}:/usr/bin:/bin")
+        assert code == 0 and google.asked[2][3]["subjectToken"] == CANARY, err
+
+
+def kubeconfig_has_every_region(environment):
+    google = Google()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "new" / "kubeconfig"
+        code, _, err = run_program(google, "kubeconfig", environment, KUBECONFIG=file)
+        assert code == 0, err
+        assert file.stat().st_mode & 0o777 == 0o600
+        text = file.read_text()
+        found = yaml.safe_load(text)
+    assert "acting" not in text and CANARY not in text, "a credential is kept in the file"
+    regions = sorted(f for f in (config.CATALOGUE / environment).glob("*.yaml") if not f.name.startswith("_"))
+    names = [f"meridian-{environment}-{file.stem}" for file in regions]
+    assert [context["name"] for context in found["contexts"]] == names
+    assert {c["cluster"]["server"] for c in found["clusters"]} == {f"https://{name}.gke.goog" for name in names}
+    assert [c["context"]["cluster"] for c in found["contexts"]] == names
+    plugin = found["users"][0]["user"]["exec"]
+    assert plugin["command"] == str(PROGRAM) and plugin["args"] == ["credential"]
+    assert os.access(PROGRAM, os.X_OK)
+    project = yaml.safe_load((config.CATALOGUE / environment / "_environment.yaml").read_text())["project"]
+    locations = [yaml.safe_load(file.read_text())["location"] for file in regions]
+    wanted = [f"/gke/projects/{project}/locations/{at}/clusters/{name}" for at, name in zip(locations, names)]
+    assert [path for _, path, _, _ in google.asked[2:]] == wanted
+    assert all(bearer == "Bearer acting" for _, _, bearer, _ in google.asked[2:])
+
+
+def registry_login_is_written():
+    google = Google()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "registry.json"
+        file.write_text("older")
+        code, _, err = run_program(google, "registry", REGISTRY_AUTH_FILE=file, IMAGE_REPOSITORY="europe.example/p/meridian")
+        assert code == 0, err
+        assert file.stat().st_mode & 0o777 == 0o600 and len(list(Path(folder).iterdir())) == 1
+        login = json.loads(file.read_text())["auths"]["europe.example"]["auth"]
+    assert base64.b64decode(login) == b"oauth2accesstoken:acting"
+
+
+def refusal_is_told(part, reply, said, *arguments, **more):
+    google = Google()
+    google.refuse = {part: reply}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kubeconfig"
+        file.write_text("the last good one")
+        code, out, err = run_program(google, *arguments, KUBECONFIG=file, **more)
+        assert code == 1 and said in err and not out, (code, out, err)
+        assert file.read_text() == "the last good one" and len(list(Path(folder).iterdir())) == 1
+
+
+def a_cluster_without_dns_endpoint_is_told():
+    google = Google()
+    google.without_dns = True
+    with tempfile.TemporaryDirectory() as folder:
+        code, _, err = run_program(google, "kubeconfig", "qa", KUBECONFIG=Path(folder) / "kubeconfig")
+    assert code == 1 and "clusters/meridian-qa-europe-west4 has no DNS endpoint" in err, err
+
+
+def what_is_missing_is_named(name):
+    code, out, err = run_program(Google(), "kubeconfig", "qa", without=[name], **({} if name == "KUBECONFIG" else {"KUBECONFIG": "/nonexistent"}))
+    assert code == 1 and f"{name} is not set" in err and not out, (code, err)
+
+
+def nobody_answers():
+    google = Google()
+    google.server.shutdown()
+    google.server.server_close()
+    code, _, err = run_program(google, "credential")
+    assert code == 1 and "exchange the job's token" in err and "refused" in err, err
+
+
+def usage():
+    done = subprocess.run([sys.executable, PROGRAM, "kubeconfig"], capture_output=True, text=True)
+    assert done.returncode == 2 and "google kubeconfig ENVIRONMENT" in done.stderr
+
+
+def run():
+    """Every verb, and every way in which Google or the context lets a job down."""
+    check("google: the job's token is exchanged for one of Google's", exchanges_the_token)
+    check("google: in a long job a newer token is taken", a_newer_token_is_taken_where_there_is_one)
+    for environment in config.environments():
+        check(f"google: kubeconfig of {environment} has every region, and no credential", kubeconfig_has_every_region, environment)
+    check("google: the registry's login is written", registry_login_is_written)
+    sts = (400, {"error": "invalid_grant", "error_description": "The audience does not match"})
+    denied = (403, {"error": {"code": 403, "message": "Permission denied on the service account"}})
+    gone = (404, {"error": {"message": "Not found: cluster"}})
+    garbage = (200, [])
+    check("google: a refused exchange is told", refusal_is_told, "/sts", sts, "400 The audience does not match", "credential")
+    check("google: a refused account is told", refusal_is_told, ":generate", denied,
+          f"act as {ACCOUNT}: 403 Permission denied", "kubeconfig", "qa")
+    check("google: a missing cluster is told, the old file kept", refusal_is_told, "/clusters/", gone,
+          "clusters/meridian-qa-europe-west4: 404 Not found: cluster", "kubeconfig", "qa")
+    check("google: an answer of another form is told", refusal_is_told, "/sts", garbage, "not what was expected", "credential")
+    check("google: an unknown environment is told", refusal_is_told, "none", (500, {}),
+          "dev is no environment of the catalogue; it has production, qa, staging", "kubeconfig", "dev")
+    check("google: a cluster that is not reached by DNS is told", a_cluster_without_dns_endpoint_is_told)
+    for name in ("GOOGLE_PROVIDER", "GOOGLE_SERVICE_ACCOUNT", "CIRCLE_OIDC_TOKEN_V2", "KUBECONFIG"):
+        check(f"google: without {name} it is named", what_is_missing_is_named, name)
+    check("google: nobody answers", nobody_answers)
+    check("google: usage", usage)

@@ -1,0 +1,261 @@
+"""make release and make promote, against a real registry: what is pushed is what is found, once for each commit."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from io import BytesIO
+from pathlib import Path
+
+import config
+from report import check, skip
+
+PROGRAMS = ("service", "secrets-agent", "regions")
+VERSION = re.compile(r'^version = "(.*)"', re.MULTILINE)
+
+
+def regions_program():
+    """The command `regions` as it was built last, or None."""
+    built = [config.ROOT / "target" / profile / "regions" for profile in ("debug", "release")]
+    return max((f for f in built if f.is_file()), key=lambda f: f.stat().st_mtime, default=None)
+
+
+def until(what, condition, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{what}: not within {seconds} s")
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
+    done = subprocess.run(["git", "-C", folder, *identity, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+class Registry:
+    """Debian's docker-registry over TLS, on a port of its own."""
+
+    def __init__(self, folder, program):
+        self.certificate = folder / "registry.crt"
+        made = subprocess.run([
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-keyout", folder / "registry.key", "-out", self.certificate, "-days", "1", "-subj", "/CN=localhost",
+            "-addext", "subjectAltName=DNS:localhost",
+        ], capture_output=True, text=True)
+        assert made.returncode == 0, made.stderr
+        settings = folder / "registry.json"
+        settings.write_text(json.dumps({
+            "version": 0.1,
+            "storage": {"filesystem": {"rootdirectory": str(folder / "registry")}},
+            "http": {"addr": "127.0.0.1:0",
+                     "tls": {"certificate": str(self.certificate), "key": str(folder / "registry.key")}},
+        }))
+        self.log = folder / "registry.log"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen([program, "serve", settings], stdout=log, stderr=log)
+        said = until("the registry listens", lambda: re.search(r"listening on \S*:(\d+)", self.log.read_text()))
+        self.repository = f"localhost:{said.group(1)}/meridian"
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+
+
+class Checkout:
+    """A repository with the recipes, the chart and made-up images, as `make image` leaves them."""
+
+    def __init__(self, folder, registry):
+        self.folder, self.registry = folder / "checkout", registry
+        for part in ("local/images", "local/tools/helm", "k8s/chart"):
+            shutil.copytree(config.ROOT / part, self.folder / part)
+        shutil.copy(config.ROOT / "Cargo.toml", self.folder)
+        (self.folder / ".gitignore").write_text("/target/\n")
+        git(folder, "init", "--quiet", self.folder)
+        git(self.folder, "add", ".")
+        git(self.folder, "commit", "--quiet", "--message", "one")
+        self.home = folder / "home"
+        self.home.mkdir()
+
+    def run(self, name, *arguments, **more):
+        """(exit code, standard output, standard error) of a recipe."""
+        environment = {
+            "PATH": f"{Path(os.environ['HELM']).parent}:{os.environ['PATH']}", "HOME": str(self.home),
+            "SSL_CERT_FILE": str(self.registry.certificate), "IMAGE_REPOSITORY": self.registry.repository,
+        } | more
+        command = [self.folder / "local/images" / name, *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        return done.returncode, done.stdout.strip(), done.stderr
+
+    def build(self):
+        """Images of a few bytes, as OCI layouts, and the chart that pins them."""
+        out = self.folder / "target" / "images"
+        shutil.rmtree(out, ignore_errors=True)
+        code, version, error = self.run("version")
+        assert code == 0, error
+        lines = [f"{name}: {self.registry.repository}/{name}@{layout(out / name, name, version)}" for name in PROGRAMS]
+        (out / "images.yaml").write_text("\n".join(lines) + "\n")
+        code, _, error = self.run("package", out / "images.yaml", version, "1700000000", out)
+        assert code == 0, error
+        return version
+
+    def commit(self, message):
+        (self.folder / "file").write_text(message)
+        git(self.folder, "add", ".")
+        git(self.folder, "commit", "--quiet", "--message", message)
+
+
+def layout(folder, name, version):
+    """An OCI layout with one file in one layer; gives the manifest's digest."""
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+
+    def blob(content, kind):
+        digest = hashlib.sha256(content).hexdigest()
+        (blobs / digest).write_bytes(content)
+        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": len(content)}
+
+    layer = BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as archive:
+        content = f"{name} {version}".encode()
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, BytesIO(content))
+    layer = blob(layer.getvalue(), "layer.v1.tar")
+    image = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}}
+    manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "config": blob(json.dumps(image).encode(), "config.v1+json"), "layers": [layer]}
+    entry = blob(json.dumps(manifest).encode(), "manifest.v1+json")
+    entry["annotations"] = {"org.opencontainers.image.ref.name": version}
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    return entry["digest"]
+
+
+def nothing_is_found_before(checkout):
+    code, out, error = checkout.run("find")
+    assert code == 1 and not out and "this commit was not released" in error, (code, out, error)
+    code, _, error = checkout.run("promote", "qa")
+    assert code == 1 and "was not released" in error, (code, error)
+
+
+def what_is_pushed_is_found(checkout):
+    version = checkout.build()
+    code, released, error = checkout.run("release")
+    assert code == 0, error
+    assert re.fullmatch(rf"oci://{checkout.registry.repository}/charts/meridian@sha256:[0-9a-f]{{64}}", released), released
+    code, found, error = checkout.run("find")
+    assert code == 0 and found == released, (found, released, error)
+    # The package behind the digest is the one that was built, byte for byte.
+    pulled = checkout.folder / "target" / "pulled"
+    pulled.mkdir()
+    environment = {"HOME": str(checkout.home), "SSL_CERT_FILE": str(checkout.registry.certificate), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([os.environ["HELM"], "pull", released, "--destination", pulled],
+                          env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (package,) = pulled.glob("*.tgz")
+    assert package.read_bytes() == (checkout.folder / f"target/images/meridian-{version}.tgz").read_bytes()
+    for line in (checkout.folder / "target/images/images.yaml").read_text().splitlines():
+        image = line.split(": ")[1]
+        done = subprocess.run(["skopeo", "inspect", "--raw", f"docker://{image}"], env=environment, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+        assert "sha256:" + hashlib.sha256(done.stdout).hexdigest() == image.split("@")[1]
+
+
+def a_second_release_changes_nothing(checkout):
+    _, first, _ = checkout.run("find")
+    (checkout.folder / "target/images/images.yaml").unlink()
+    code, again, error = checkout.run("release")
+    assert code == 0 and again == first and "released before" in error, (code, again, error)
+
+
+def promotion_is_by_digest(checkout):
+    _, released, _ = checkout.run("find")
+    program = checkout.folder / "target/release/regions"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 3\n')
+    program.chmod(0o755)
+    code, out, error = checkout.run("promote", "qa", WHY="a b")
+    assert code == 3, f"the exit code of regions is {code}: {error}"
+    arguments = out.splitlines()
+    helm = arguments.pop(arguments.index("--helm") + 1)
+    assert Path(helm).name == "helm"
+    assert arguments == ["promote", "--env", "qa", "--release", released, "--helm", "--yes", "--why", "a b"], arguments
+    code, _, error = checkout.run("promote")
+    assert code != 0 and "which environment?" in error, error
+
+
+def changes_that_are_not_committed_are_refused(checkout):
+    file = checkout.folder / "Cargo.toml"
+    content = file.read_text()
+    file.write_text(content + "# changed\n")
+    code, out, error = checkout.run("release")
+    file.write_text(content)
+    assert code == 1 and not out and "not committed" in error, (code, error)
+
+
+def another_commit_needs_another_build(checkout):
+    checkout.commit("two")
+    code, _, error = checkout.run("release")
+    assert code == 1 and "run `make image` on this commit first" in error, (code, error)
+
+
+def an_image_that_is_not_the_pinned_one_is_refused(checkout):
+    checkout.build()
+    file = checkout.folder / "target/images/images.yaml"
+    content = file.read_text()
+    file.write_text(re.sub(r"(service@sha256:)[0-9a-f]{64}", r"\g<1>" + "0" * 64, content))
+    code, _, error = checkout.run("release")
+    file.write_text(content)
+    assert code == 1 and "has the digest" in error, (code, error)
+    assert checkout.run("find")[0] == 1, "the chart was pushed all the same"
+
+
+def another_repository_is_refused(checkout):
+    elsewhere = checkout.registry.repository.replace("meridian", "other")
+    code, _, error = checkout.run("release", IMAGE_REPOSITORY=elsewhere)
+    assert code == 1 and "with the same IMAGE_REPOSITORY" in error, (code, error)
+
+
+def a_registry_that_is_away_is_not_an_empty_one(checkout):
+    code, _, error = checkout.run("find", IMAGE_REPOSITORY="localhost:1/meridian")
+    assert code == 2 and "cannot be read" in error, (code, error)
+    code, _, error = checkout.run("release", IMAGE_REPOSITORY="localhost:1/meridian")
+    assert code == 2, (code, error)
+    code, _, error = checkout.run("find", IMAGE_REPOSITORY="")
+    assert code == 2 and "IMAGE_REPOSITORY is not set" in error, (code, error)
+
+
+CHECKS = [
+    nothing_is_found_before, what_is_pushed_is_found, a_second_release_changes_nothing, promotion_is_by_digest,
+    changes_that_are_not_committed_are_refused, another_commit_needs_another_build,
+    an_image_that_is_not_the_pinned_one_is_refused, another_repository_is_refused,
+    a_registry_that_is_away_is_not_an_empty_one,
+]
+
+
+def run():
+    """Each on what the one before left."""
+    recipes = config.ROOT / "local/images"
+    missing = [need for need in ("skopeo", "openssl") if not shutil.which(need)]
+    installed = not missing or subprocess.run([recipes / "install", *missing]).returncode == 0
+    found = subprocess.run([recipes / "unpacked", "docker-registry", "usr/bin/docker-registry"], stdout=subprocess.PIPE, text=True)
+    if not installed or found.returncode:
+        skip("release and promote against a real registry", "skopeo, openssl or docker-registry cannot be had here")
+        return
+    with tempfile.TemporaryDirectory(prefix="meridian-releases.") as folder:
+        registry = Registry(Path(folder), found.stdout.strip())
+        try:
+            checkout = Checkout(Path(folder), registry)
+            for one in CHECKS:
+                check(f"release: {one.__name__.replace('_', ' ')}", one, checkout)
+        finally:
+            registry.stop()
