@@ -22,6 +22,7 @@ const REGION: Duration = Duration::from_millis(2_800);
 
 /// What to show.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Exit codes: 0, or 4 when a region cannot be read, or 2 for usage and configuration")]
 pub struct Args {
     /// The environment
     #[arg(long = "env", value_name = "ENVIRONMENT")]

@@ -40,8 +40,20 @@ const FIRST_CALLS: Patience = Patience { call: Duration::from_secs(5), tries: 3 
 /// How long states are borne that may pass by themselves, a lack of nodes aside.
 const DOUBTFUL: Duration = Duration::from_secs(15);
 
+/// What each ending means for this verb.
+const ENDINGS: &str = "\
+Exit codes:
+  0  every region runs the release and is ready (or --dry-run)
+  1  refused: nothing was changed in any region
+  2  the command line, catalogue, kubeconfig or Helm is not in order; nothing was changed
+  4  some regions do not run the release, or are not ready: run again, or promote the former release
+  5  another promotion writes the same region's release record
+
+A region that fails is not undone by this verb: no promotion ends with 3.";
+
 /// What to promote, and how.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = ENDINGS)]
 pub struct Args {
     /// The environment
     #[arg(long = "env", value_name = "ENVIRONMENT")]

@@ -123,8 +123,7 @@ async fn a_signal_ends_it_between_two_writes_and_running_again_goes_on() {
     let started = Instant::now();
     let child = world.promotion(&release, &["--yes"]).spawn().unwrap();
     world.all_applied_in_wave_one().await;
-    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    terminate(&child);
     let ran = run::end(child, started).await.expect(4);
     ran.says("stopped by a signal").says("us (wave second) untouched");
     assert_eq!(records(&world.eu).await[0]["state"], "applying");
@@ -152,4 +151,62 @@ async fn of_two_promotions_at_once_the_late_one_wins_and_the_other_says_so() {
     let (first, second) = tokio::join!(run::end(first, started), run::end(second, started));
     second.expect(0);
     first.expect(5).says("another promotion is writing this region's release record");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn regions_of_one_wave_go_at_the_same_time_and_each_to_its_end() {
+    let mut world = World::start().await;
+    world.in_one_wave();
+    let release = world.release(&good("1.0.0").with("image", "pending.invalid/service")).await;
+    let started = Instant::now();
+    let child = world.promotion(&release, &["--yes"]).spawn().unwrap();
+    for api in [&world.eu, &world.us] {
+        wait_until("the record", crate::world::SOON, async || records(api).await.len() == 1).await.unwrap();
+    }
+    world.nodes.let_pending_start();
+    run::end(child, started).await.expect(0).says("eu: applied").says("us: applied");
+
+    // What fails in one does not stop the other in the middle.
+    let never = json!({"spec": {"paused": true}});
+    patch(&world.us, "deployments", "service", "somebody", never).await;
+    let ran = world.promote(&world.release(&good("1.1.0")).await, &[]).await.expect(4);
+    ran.says("us: it will not become ready: Deployment service: Paused: resume it")
+        .says("eu (wave first) applied");
+    assert_eq!(records(&world.eu).await[1]["state"], "applied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_crash_or_may_not_be_made_end_the_wait() {
+    let world = World::start().await;
+    let crashing = world.release(&good("1.0.0").with("image", "crashing.invalid/service")).await;
+    let ran = world.promote(&crashing, &[]).await.expect(4);
+    ran.says("container service: CrashLoopBackOff: back-off 10s restarting failed container");
+    assert!(ran.took < Duration::from_secs(30), "{:?}", ran.took);
+
+    let forbidden = world.release(&good("1.1.0").with("escalate", true)).await;
+    let ran = world.promote(&forbidden, &[]).await.expect(4);
+    ran.says("Deployment service: FailedCreate").says("violates PodSecurity \"restricted:latest\"");
+    assert!(ran.took < Duration::from_secs(60), "{:?}", ran.took);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_before_the_first_write_ends_it_at_once() {
+    let world = World::start().await;
+    let release = world.release(&good("1.0.0")).await;
+    world.us.pause().unwrap();
+    let started = Instant::now();
+    let child = world.promotion(&release, &["--yes"]).spawn().unwrap();
+    let asked =
+        async || world.eu.writes().unwrap().iter().any(|write| write.resource == "selfsubjectreviews");
+    wait_until("the look at the first region", crate::world::SOON, asked).await.unwrap();
+    terminate(&child);
+    let ran = run::end(child, started).await.expect(1);
+    world.us.resume().unwrap();
+    ran.says("stopped by a signal; nothing was written");
+    assert_eq!(writes(&world.eu), []);
+}
+
+fn terminate(child: &tokio::process::Child) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
 }

@@ -60,6 +60,8 @@ pub(crate) fn command(catalogue: &Path, kubeconfig: &Path, arguments: &[&str]) -
     let mut command = Command::new(env!("CARGO_BIN_EXE_regions"));
     command.env_clear().arg("--catalogue").arg(catalogue).args(arguments);
     command.arg("--kubeconfig").arg(kubeconfig);
+    // A run that is killed leaves its temporary files: they go with the test's folder.
+    command.env("TMPDIR", kubeconfig.parent().unwrap());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }

@@ -10,7 +10,7 @@ use local_region::wait::wait_until;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::charts::Release;
+use crate::charts::{self, Release};
 use crate::nodes::Nodes;
 use crate::run::{self, Ran};
 
@@ -32,6 +32,7 @@ pub(crate) struct World {
     pub(crate) us: Arc<KubernetesApi>,
     pub(crate) folder: TempDir,
     pub(crate) kubeconfig: PathBuf,
+    pub(crate) catalogue: PathBuf,
     pub(crate) nodes: Nodes,
 }
 
@@ -44,7 +45,22 @@ impl World {
         let kubeconfig = folder.path().join("kubeconfig");
         Kubeconfig::new().context(EU, &eu).context(US, &us).write(&kubeconfig).unwrap();
         let nodes = Nodes::of(&[&eu, &us]);
-        Self { eu, us, folder, kubeconfig, nodes }
+        Self { eu, us, folder, kubeconfig, catalogue: catalogue(), nodes }
+    }
+
+    /// Puts both regions into one wave.
+    pub(crate) fn in_one_wave(&mut self) {
+        let own = self.folder.path().join("catalogue");
+        charts::copy(&self.catalogue, &own);
+        let edit = |file: &str, from: &str, to: &str| {
+            let file = own.join(ENVIRONMENT).join(file);
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert!(text.contains(from), "{text}");
+            std::fs::write(file, text.replace(from, to)).unwrap();
+        };
+        edit("_environment.yaml", "waves: [first, second]", "waves: [first]");
+        edit("us.yaml", "wave: second", "wave: first");
+        self.catalogue = own;
     }
 
     /// A packaged release.
@@ -65,7 +81,7 @@ impl World {
         let mut arguments = vec!["promote", "--env", ENVIRONMENT, "--release", release];
         arguments.extend(["--helm", helm.to_str().unwrap()]);
         arguments.extend(further);
-        run::command(&catalogue(), &self.kubeconfig, &arguments)
+        run::command(&self.catalogue, &self.kubeconfig, &arguments)
     }
 
     /// Waits until all of a release is applied in wave one, and only its pods are still to come.
@@ -96,12 +112,12 @@ impl World {
     pub(crate) async fn status(&self, further: &[&str]) -> Ran {
         let started = Instant::now();
         let arguments: Vec<&str> = ["status", "--env", ENVIRONMENT].iter().chain(further).copied().collect();
-        run::end(run::command(&catalogue(), &self.kubeconfig, &arguments).spawn().unwrap(), started).await
+        run::end(run::command(&self.catalogue, &self.kubeconfig, &arguments).spawn().unwrap(), started).await
     }
 }
 
 /// The catalogue of this machine's regions.
-pub(crate) fn catalogue() -> PathBuf {
+fn catalogue() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../local/catalogue"))
 }
 
