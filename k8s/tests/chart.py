@@ -9,6 +9,7 @@ import time
 import kubernetes_validate
 import yaml
 
+import apiserver
 import manifests
 import mutants
 import programs
@@ -156,6 +157,7 @@ check("every changed manifest is noticed", every_mutant_is_caught, *RENDERED["re
 refusals.run()
 values.run()
 programs.run(RENDERED)
+apiserver.run(RENDERED)
 check("checkov", checkov)
 check("the chart is packaged to the same bytes each time", the_package_is_the_same_each_time)
 check("README names every value", readme_names_every_value)

@@ -13,10 +13,11 @@ import layouts
 import manifests
 import programs
 import rendering
+from authority import Authority
 from containers import Containerd
 from names import Names
 from report import check, finish, skip
-from vault import Authority, Vault, documents
+from vault import Vault, documents
 from waiting import until
 
 UID = 65532

@@ -8,35 +8,8 @@ import ssl
 import subprocess
 import urllib.request
 
+from authority import openssl
 from waiting import until
-
-
-def openssl(*arguments, given=None):
-    done = subprocess.run(["openssl", *map(str, arguments)], input=given, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
-
-
-class Authority:
-    """A certificate authority that lives as long as the test."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.certificate = folder / "ca.crt"
-        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        self.curve = curve
-        openssl("req", "-x509", *curve, "-keyout", folder / "ca.key", "-out", self.certificate, "-days", "2",
-                "-subj", "/CN=test authority")
-
-    def issue(self, name):
-        """(certificate file, key file) for one DNS name."""
-        certificate, key, request = (self.folder / f"{name}.{end}" for end in ("crt", "key", "csr"))
-        extensions = self.folder / "extensions"
-        extensions.write_text(f"subjectAltName=DNS:{name}\nbasicConstraints=CA:false\n")
-        openssl("req", *self.curve, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
-        openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.folder / "ca.key",
-                "-CAcreateserial", "-days", "1", "-extfile", extensions, "-out", certificate)
-        return certificate, key
 
 
 def documents(authority, domain, secret):
