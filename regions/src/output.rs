@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// Where progress goes. Always standard error: standard output is for results.
@@ -41,10 +42,12 @@ impl Progress {
 
     /// A line that stays.
     pub fn note(&self, text: &str) {
-        let _ = match &self.bars {
-            Some(bars) => bars.println(text),
-            None => writeln!(std::io::stderr(), "{text}"),
-        };
+        // Nobody may be reading any more; that is no reason to stop.
+        let write = || drop(writeln!(std::io::stderr(), "{text}"));
+        match &self.bars {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
     }
 }
 
@@ -64,7 +67,6 @@ impl Line {
         text.clone_into(&mut last);
         match &self.bar {
             Some(bar) => bar.set_message(text.to_owned()),
-            // Nobody may be reading any more; that is no reason to stop.
             None => drop(writeln!(std::io::stderr(), "  {}: {text}", self.region)),
         }
     }
@@ -75,5 +77,15 @@ impl Drop for Line {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// A line of a diff, in colour where standard output is a terminal that shows it.
+pub fn coloured(line: &str) -> String {
+    match line.as_bytes().first() {
+        Some(b'+') => style(line).green().to_string(),
+        Some(b'-') => style(line).red().to_string(),
+        Some(b'@') => style(line).cyan().to_string(),
+        _ => line.to_owned(),
     }
 }

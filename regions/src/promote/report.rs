@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::output::coloured;
 use crate::plan::Plan;
 use crate::plan::diff::{Change, ChangeKind};
 use crate::plan::readiness::Pods;
@@ -167,7 +168,7 @@ pub(super) fn describe(region: &str, kubernetes: &str, plan: &Plan) -> String {
     text.push('\n');
     for change in &plan.changes {
         for line in change.text.lines() {
-            let _ = writeln!(text, "    {line}");
+            let _ = writeln!(text, "    {}", coloured(line));
         }
     }
     text

@@ -128,7 +128,7 @@ async fn region(
             progress
                 .note(&format!("  {}: no change, {}/{} pods ready", target.region, pods.ready, pods.desired));
         }
-        Err(why) => progress.note(&format!("  failed: {}", why.text)),
+        Err(_) => progress.note(&format!("  {}: failed, see below", target.region)),
     }
     Fared { wrote: outcome.wrote, result }
 }
