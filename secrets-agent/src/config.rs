@@ -1,15 +1,16 @@
 //! What the agent is configured with: a TOML file, then the environment.
 
+mod effective;
+mod load;
+
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use figment::Figment;
-use figment::providers::{Env, Format, Toml};
-use secrets_agent_client::{ConfigurationError, Place};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+pub use load::{Loaded, Refused};
 
 use crate::units::{Size, Time};
 
@@ -20,7 +21,7 @@ pub const DEFAULT_FILE: &str = "/etc/meridian/secrets-agent.toml";
 pub const ENVIRONMENT: &str = "AGENT__";
 
 /// The whole configuration.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Whom this agent serves.
@@ -50,7 +51,7 @@ pub struct Config {
 }
 
 /// Whom this agent serves; in Kubernetes set from the downward API.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pod {
     /// The pod's name, as `/v1/status` shows it.
@@ -67,7 +68,7 @@ impl Default for Pod {
 }
 
 /// Where Vault is and who vouches for it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vault {
     /// Its address, `https://host:port`.
@@ -94,7 +95,7 @@ fn default_longest_retry() -> Time {
 }
 
 /// How to log in: exactly one of these tables.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "lowercase")]
 pub enum Auth {
     /// AppRole, with a secret id from a file or response-wrapped.
@@ -108,17 +109,20 @@ pub enum Auth {
 }
 
 /// [`Auth::AppRole`].
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppRole {
     /// Where the method is mounted.
     #[serde(default = "default_approle_mount")]
     pub mount: String,
-    /// The role id.
-    pub role_id: String,
+    /// The role id, which is no secret.
+    pub role_id: Option<String>,
+    /// The file that holds the role id instead, read again at each login.
+    pub role_id_file: Option<PathBuf>,
     /// The file that holds the secret id, read again at each login.
     pub secret_id_file: Option<PathBuf>,
-    /// The file that holds a response-wrapping token of a secret id, used once.
+    /// The file that holds a response-wrapping token of a secret id. Each is used once; another that is put
+    /// there is used at the next login.
     pub wrapped_secret_id_file: Option<PathBuf>,
     /// The role's name, from which the path is known at which a wrapped secret id must have been made.
     pub role: Option<String>,
@@ -129,7 +133,7 @@ fn default_approle_mount() -> String {
 }
 
 /// [`Auth::Kubernetes`] and [`Auth::Jwt`].
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
     /// Where the method is mounted; by default under its own name.
@@ -141,7 +145,7 @@ pub struct Jwt {
 }
 
 /// [`Auth::Token`].
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenFile {
     /// The file that holds the token, read again when the token is dead.
@@ -149,7 +153,7 @@ pub struct TokenFile {
 }
 
 /// What to read.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kv {
     /// The KV v2 mount.
@@ -180,7 +184,7 @@ impl Default for Kv {
 }
 
 /// The Unix socket.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Socket {
     /// Its path. Its mode is 0660.
@@ -196,7 +200,7 @@ impl Default for Socket {
 }
 
 /// The TCP port, which carries no values.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Where it listens.
@@ -210,7 +214,7 @@ impl Default for Admin {
 }
 
 /// The lowest versions that may be delivered.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Floor {
     /// A mounted folder with one file for each secret: `{"version": 7, "created_time": "…"}`.
@@ -218,7 +222,7 @@ pub struct Floor {
 }
 
 /// Files for applications that do not speak the socket.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
     /// The folder, of which the agent owns all. It is replaced as a whole at each change.
@@ -244,7 +248,7 @@ fn default_files_size() -> Size {
 }
 
 /// One file of [`Files`].
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct OneFile {
     /// Its name in the folder.
@@ -258,7 +262,7 @@ pub struct OneFile {
 }
 
 /// How a file shows a document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileFormat {
     /// The text of one key.
@@ -270,7 +274,7 @@ pub enum FileFormat {
 }
 
 /// Logging, to standard error.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// The least severe level that is written.
@@ -280,7 +284,7 @@ pub struct Log {
 }
 
 /// A level of logging.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Failures that need somebody.
@@ -297,7 +301,7 @@ pub enum LogLevel {
 }
 
 /// A form of log lines.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For machines.
@@ -305,133 +309,4 @@ pub enum LogFormat {
     Json,
     /// For people.
     Text,
-}
-
-/// Every reason for which a configuration is refused, one a line.
-#[derive(Debug)]
-pub struct Refused(pub Vec<ConfigurationError>);
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-impl std::error::Error for Refused {}
-
-impl Config {
-    /// Reads the file, then the environment over it, and checks the whole.
-    ///
-    /// # Errors
-    /// What is wrong, where, and what is allowed there. A missing file is an error.
-    pub fn load(file: &Path) -> Result<Self, Refused> {
-        if !file.is_file() {
-            let place = Place { source: file.display().to_string(), key: String::new() };
-            let message = "no such file; name one with --config".to_owned();
-            return Err(Refused(vec![ConfigurationError { place, message }]));
-        }
-        let figment = Figment::from(Toml::file_exact(file)).merge(Env::prefixed(ENVIRONMENT).split("__"));
-        let config: Config = figment.extract().map_err(|error| Refused(ConfigurationError::all(error)))?;
-        let problems = config.check();
-        if problems.is_empty() {
-            return Ok(config);
-        }
-        Err(Refused(problems.into_iter().map(|(key, message)| explain(&figment, key, message)).collect()))
-    }
-
-    /// What no single value shows.
-    fn check(&self) -> Vec<(&'static str, String)> {
-        let mut problems = Vec::new();
-        let mut wrong = |key, message: &str| problems.push((key, message.to_owned()));
-        if !self.vault.address.starts_with("https://") || self.vault.address.parse::<http::Uri>().is_err() {
-            wrong(
-                "vault.address",
-                "expected an address such as https://vault.example:8200; plain HTTP would show every secret",
-            );
-        }
-        for (key, time) in [
-            ("vault.timeout", self.vault.timeout),
-            ("vault.longest_retry", self.vault.longest_retry),
-            ("kv.poll", self.kv.poll),
-        ] {
-            if time.0 < Duration::from_millis(100) {
-                wrong(key, "expected at least 100ms");
-            }
-        }
-        if self.kv.secrets.is_empty() {
-            wrong("kv.secrets", "expected at least one name");
-        }
-        if self.kv.secrets.iter().any(|name| !is_name(name)) {
-            wrong("kv.secrets", "expected names of lower-case letters, digits and dashes");
-        }
-        if self.kv.secrets.iter().collect::<BTreeSet<_>>().len() != self.kv.secrets.len() {
-            wrong("kv.secrets", "a name stands twice");
-        }
-        if let Auth::AppRole(approle) = &self.auth {
-            match (&approle.secret_id_file, &approle.wrapped_secret_id_file) {
-                (Some(_), Some(_)) | (None, None) => {
-                    wrong(
-                        "auth.approle",
-                        "expected exactly one of secret_id_file and wrapped_secret_id_file",
-                    );
-                }
-                (None, Some(_)) if approle.role.is_none() => {
-                    wrong(
-                        "auth.approle.role",
-                        "is needed with wrapped_secret_id_file, to check where the secret id was made",
-                    );
-                }
-                _ => {}
-            }
-        }
-        if let Some(files) = &self.files {
-            files.check(&self.kv.secrets, &mut wrong);
-        }
-        problems
-    }
-}
-
-impl Files {
-    fn check(&self, secrets: &[String], wrong: &mut impl FnMut(&'static str, &str)) {
-        let mut names = BTreeSet::new();
-        for file in &self.file {
-            if file.name.is_empty() || file.name.starts_with('.') || file.name.contains(['/', '\0']) {
-                wrong("files.file.name", "expected a plain file name that does not begin with a dot");
-            }
-            if !names.insert(&file.name) {
-                wrong("files.file.name", "a name stands twice");
-            }
-            if !secrets.contains(&file.secret) {
-                wrong("files.file.secret", "is not one of kv.secrets");
-            }
-            if (file.format == FileFormat::Raw) != file.key.is_some() {
-                wrong("files.file.key", "is needed with format = \"raw\", and with no other");
-            }
-        }
-        if self.notify.as_deref().is_some_and(|address| !is_loopback(address)) {
-            wrong("files.notify", "expected an address such as http://127.0.0.1:8080/reload, on loopback");
-        }
-    }
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-}
-
-fn is_loopback(address: &str) -> bool {
-    let Ok(uri) = address.parse::<http::Uri>() else { return false };
-    uri.scheme_str() == Some("http") && matches!(uri.host(), Some("127.0.0.1" | "localhost" | "[::1]"))
-}
-
-/// Puts the source beside a problem: the file or the variable that the value came from.
-fn explain(figment: &Figment, key: &str, message: String) -> ConfigurationError {
-    let source = match figment.find_metadata(key) {
-        Some(metadata) => match &metadata.source {
-            Some(figment::Source::File(path)) => path.display().to_string(),
-            _ => metadata.name.to_string(),
-        },
-        None => String::new(),
-    };
-    ConfigurationError { place: Place { source, key: key.to_owned() }, message }
 }

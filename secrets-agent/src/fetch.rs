@@ -2,7 +2,7 @@
 //! asked.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use secrets_agent_client::Version;
@@ -18,11 +18,11 @@ use crate::schedule;
 use crate::store::{Delivery, Document, Store};
 use crate::vault::{Failure, Fetched, KvReader, Retired, Tokens};
 
-/// While Vault cannot be used, a nudge shortens the wait to this and no further.
-const NUDGED_RETRY: Duration = Duration::from_secs(1);
 /// How often a version that a nudge promised and that did not come is looked for again, at growing distance:
 /// a standby of Vault may lag behind the server that took the write.
 const LOOKS_FOR_PROMISED: u32 = 6;
+/// The longest distance between two of them.
+const LONGEST_PROMISED: Duration = Duration::from_secs(2);
 
 /// What makes the keeper of one secret look now. Nudges that come while it looks cause one more look.
 #[derive(Debug, Default)]
@@ -63,6 +63,8 @@ pub(crate) struct Keeper {
     pub kv: Kv,
     /// The longest wait between tries while Vault cannot be used.
     pub longest_retry: Duration,
+    /// Whether it was said that versions' ends may not be asked for.
+    pub told_of_metadata: AtomicBool,
 }
 
 /// What one look came to.
@@ -71,6 +73,8 @@ enum Look {
     Answered(Option<u64>),
     /// Vault could not be used.
     Failed(Failure),
+    /// There is no token. When the next login may be tried is for [`Tokens`] to say, for all secrets at once.
+    NoToken,
 }
 
 impl Keeper {
@@ -87,36 +91,33 @@ impl Keeper {
                     let behind =
                         version < Some(self.nudges.promised.load(Ordering::Relaxed)) && version.is_some();
                     looks_for_promised = if behind { looks_for_promised + 1 } else { 0 };
-                    if behind && looks_for_promised <= LOOKS_FOR_PROMISED {
-                        tokio::time::sleep(self.kv.spacing.0 * 2_u32.pow(looks_for_promised - 1)).await;
-                        continue;
-                    }
-                    // The promise was kept or was none; either way it is not waited for any longer.
-                    self.nudges.promised.store(0, Ordering::Relaxed);
-                    looks_for_promised = 0;
-                    let nudged = tokio::time::timeout(self.pause(&mut empty), self.nudges.notify.notified())
-                        .await
-                        .is_ok();
-                    if nudged {
-                        tokio::time::sleep_until(looked + self.kv.spacing.0).await;
-                    }
+                    let pause = if behind && looks_for_promised <= LOOKS_FOR_PROMISED {
+                        (self.kv.spacing.0 * 2_u32.pow(looks_for_promised - 1)).min(LONGEST_PROMISED)
+                    } else {
+                        // The promise was kept or was none; either way it is not waited for any longer.
+                        self.nudges.promised.store(0, Ordering::Relaxed);
+                        looks_for_promised = 0;
+                        self.pause(&mut empty)
+                    };
+                    let _ = tokio::time::timeout(pause, self.nudges.notify.notified()).await;
+                    tokio::time::sleep_until(looked + self.kv.spacing.0).await;
                 }
+                // A nudge is kept until there is a token: it can do nothing before.
+                Look::NoToken => tokio::time::sleep(self.tokens.wait().await).await,
                 Look::Failed(failure) => {
                     failures += 1;
+                    let failed = Instant::now();
                     let retry = schedule::retry_in(
                         failures,
                         self.longest_retry,
                         failure.retry_after(),
                         self.jitter.draw(),
                     );
-                    let next_login = self.tokens.wait().await;
-                    let patience = failure.retry_after().unwrap_or_default().max(NUDGED_RETRY);
                     debug!(secret = self.name, failures, retry_ms = retry.as_millis(), "trying again later");
-                    let nudged = tokio::time::timeout(retry.max(next_login), self.nudges.notify.notified())
-                        .await
-                        .is_ok();
+                    let nudged = tokio::time::timeout(retry, self.nudges.notify.notified()).await.is_ok();
                     if nudged {
-                        tokio::time::sleep_until(looked + patience).await;
+                        let wait = schedule::nudged_retry_in(retry, failure.retry_after());
+                        tokio::time::sleep_until(failed + wait).await;
                     }
                 }
             }
@@ -136,39 +137,43 @@ impl Keeper {
     }
 
     async fn look(&self) -> Look {
-        let token = match self.tokens.get().await {
+        let mut token = match self.tokens.get().await {
             Ok(token) => token,
-            Err(failure) => return self.failed(failure),
+            Err(failure) => return self.no_token(&failure),
         };
-        let fetched = match self.reader.read(&self.name, token.secret()).await {
-            Err(Failure::Denied { call }) => match self.tokens.is_dead(&token).await {
-                // The next round logs in.
-                Ok(true) => return Box::pin(self.look_with_new_token()).await,
-                Ok(false) => Err(Failure::Denied { call }),
-                Err(failure) => Err(failure),
-            },
-            other => other,
-        };
-        let look = match fetched {
-            Ok(fetched) => Look::Answered(self.take(fetched)),
-            Err(failure) => self.failed(failure),
-        };
-        if let (Look::Answered(_), Some(previous)) = (&look, self.store.previous(&self.name)) {
-            self.check_previous(previous, token.secret()).await;
+        let mut fetched = self.reader.read(&self.name, token.secret()).await;
+        if let Err(Failure::Denied { denial, .. }) = fetched {
+            match self.tokens.is_dead(&token, denial).await {
+                Ok(true) => {
+                    // If a token that was just had is refused too, it is no matter of the token.
+                    token = match self.tokens.get().await {
+                        Ok(token) => token,
+                        Err(failure) => return self.no_token(&failure),
+                    };
+                    fetched = self.reader.read(&self.name, token.secret()).await;
+                }
+                Ok(false) => {}
+                Err(failure) => fetched = Err(failure),
+            }
         }
-        look
+        match fetched {
+            Ok(fetched) => {
+                let version = self.take(fetched);
+                if let Some(previous) = self.store.previous(&self.name) {
+                    self.check_previous(previous, token.secret()).await;
+                }
+                Look::Answered(version)
+            }
+            Err(failure) => {
+                self.failed(&failure);
+                Look::Failed(failure)
+            }
+        }
     }
 
-    /// One try with a token that was just had. If that one is refused too, it is no matter of the token.
-    async fn look_with_new_token(&self) -> Look {
-        let token = match self.tokens.get().await {
-            Ok(token) => token,
-            Err(failure) => return self.failed(failure),
-        };
-        match self.reader.read(&self.name, token.secret()).await {
-            Ok(fetched) => Look::Answered(self.take(fetched)),
-            Err(failure) => self.failed(failure),
-        }
+    fn no_token(&self, failure: &Failure) -> Look {
+        self.failed(failure);
+        Look::NoToken
     }
 
     /// Takes what Vault holds, and gives its number.
@@ -177,33 +182,40 @@ impl Keeper {
         let (version, rotation_id, data) = match fetched {
             Fetched::Document { version, rotation_id, data } => (version, rotation_id, data),
             Fetched::Unusable(reason) => {
-                self.refuse("unusable", reason);
+                self.refuse("unusable", &reason);
                 return None;
             }
         };
         match self.floors.of(&self.name) {
             Ok(Some(floor)) if version < floor => {
-                self.refuse("older", self.too_old(version, floor, "the region has seen"));
+                self.store.note_step_back(&self.name);
+                self.refuse("older", &self.too_old(version, floor, "the region has seen"));
                 return Some(version.version);
             }
             Err(reason) => {
                 self.refuse(
                     "unusable",
-                    format!("the floor cannot be read, so nothing is delivered: {reason}"),
+                    &format!("the floor cannot be read, so nothing is delivered: {reason}"),
                 );
                 return Some(version.version);
             }
             Ok(_) => {}
         }
+        let troubled = self.store.error(&self.name).is_some();
         match self.store.deliver(&self.name, Document { version, rotation_id: rotation_id.clone(), data }) {
             Delivery::New => {
                 self.count("delivered");
                 info!(secret = self.name, version = version.version, created_time = %version.created_time, rotation_id, "delivered");
             }
-            Delivery::Unchanged => self.count("unchanged"),
+            Delivery::Unchanged => {
+                self.count("unchanged");
+                if troubled {
+                    info!(secret = self.name, version = version.version, "confirmed again");
+                }
+            }
             Delivery::Older => {
                 let held = self.store.get(&self.name, None).map_or(version, |held| held.version);
-                self.refuse("older", self.too_old(version, held, "is in use"));
+                self.refuse("older", &self.too_old(version, held, "is in use"));
             }
         }
         Some(version.version)
@@ -218,22 +230,21 @@ impl Keeper {
     }
 
     /// Keeps the last good version, and says why once for each new reason.
-    fn refuse(&self, outcome: &'static str, reason: String) {
+    fn refuse(&self, outcome: &'static str, reason: &str) {
         self.count(outcome);
-        if self.store.error(&self.name).as_ref() != Some(&reason) {
+        if self.store.fail(&self.name, reason) {
             error!(secret = self.name, reason, "what Vault holds is not delivered");
         }
-        self.store.fail(&self.name, reason);
     }
 
-    fn failed(&self, failure: Failure) -> Look {
+    /// Notes the failure, and says it once for each new reason.
+    fn failed(&self, failure: &Failure) {
         self.count("failed");
         let reason = failure.to_string();
-        if self.store.vault_failed(failure.state(), reason.clone()) {
+        self.store.vault_failed(failure.state(), &reason);
+        if self.store.fail(&self.name, &reason) {
             warn!(secret = self.name, reason, "Vault cannot be used; what was delivered is served on");
         }
-        self.store.fail(&self.name, reason);
-        Look::Failed(failure)
     }
 
     /// Lets go of the previous version when Vault no longer has it.
@@ -245,6 +256,12 @@ impl Keeper {
             }
             Ok(Retired::No) => {}
             // It is asked again at the next look; until then the version stays readable.
+            Err(failure @ Failure::Denied { .. }) => {
+                if !self.told_of_metadata.swap(true, Ordering::Relaxed) {
+                    let path = self.reader.metadata_path(&self.name);
+                    warn!(secret = self.name, %failure, "a former version stays readable until the next comes, since whether it is destroyed may not be asked; give the role `read` on {path}");
+                }
+            }
             Err(failure) => {
                 debug!(secret = self.name, %failure, "whether the previous version is retired is not known");
             }

@@ -1,13 +1,14 @@
 //! Files for applications that do not speak the socket: one folder, replaced whole by one rename.
 
-use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrets_agent_client::Version;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -56,11 +57,12 @@ impl FileSink {
         let mut notifier =
             self.config.notify.as_ref().and_then(|address| Notifier::new(address, Arc::clone(&self.store)));
         let mut failures = 0;
+        let mut shown = BTreeMap::new();
         loop {
             changes.borrow_and_update();
             let outcome = match self.documents() {
                 None => Ok(()),
-                Some(documents) => self.show(&documents, notifier.as_mut()).await,
+                Some(documents) => self.show(&documents, &mut shown, notifier.as_mut()).await,
             };
             match outcome {
                 Ok(()) => {
@@ -86,9 +88,14 @@ impl FileSink {
     async fn show(
         &self,
         documents: &BTreeMap<String, Arc<Document>>,
+        shown: &mut BTreeMap<String, Version>,
         notifier: Option<&mut Notifier>,
     ) -> Result<(), String> {
-        self.replace(documents).map_err(|trouble| trouble.to_string())?;
+        let versions = documents.iter().map(|(name, document)| (name.clone(), document.version)).collect();
+        if *shown != versions {
+            self.replace(documents).map_err(|trouble| trouble.to_string())?;
+            *shown = versions;
+        }
         match notifier {
             Some(notifier) => notifier.tell(documents).await,
             None => Ok(()),
@@ -150,8 +157,9 @@ fn prepare(dir: &Path, require_memory: bool) -> Result<(), Trouble> {
     let name = || dir.display().to_string();
     let at = |source| Trouble::Folder { dir: name(), source };
     match DirBuilder::new().mode(0o750).create(dir) {
+        Ok(()) => fs::set_permissions(dir, Permissions::from_mode(0o750)).map_err(at)?,
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(at(error)),
-        _ => {}
+        Err(_) => {}
     }
     let metadata = fs::metadata(dir).map_err(at)?;
     // A mounted volume belongs to root with the pod's fsGroup; its group may then write, others never.
@@ -171,12 +179,15 @@ fn swap(dir: &Path, files: &[(&str, Zeroizing<Vec<u8>>)]) -> io::Result<()> {
     let fresh = format!("..{}", Uuid::new_v4().simple());
     let folder = dir.join(&fresh);
     let written = (|| {
-        DirBuilder::new().mode(0o750).create(&folder)?;
+        DirBuilder::new().mode(0o700).create(&folder)?;
         for (name, content) in files {
             let mut file =
-                File::options().write(true).create_new(true).mode(0o440).open(folder.join(name))?;
+                File::options().write(true).create_new(true).mode(0o400).open(folder.join(name))?;
             file.write_all(content)?;
+            // Whatever the umask: the group is the application's.
+            file.set_permissions(Permissions::from_mode(0o440))?;
         }
+        fs::set_permissions(&folder, Permissions::from_mode(0o750))?;
         let link = dir.join(format!("{fresh}-link"));
         symlink(&fresh, &link)?;
         fs::rename(&link, dir.join(DATA))?;
@@ -219,9 +230,13 @@ fn render(file: &OneFile, data: &[u8]) -> Result<Zeroizing<Vec<u8>>, Trouble> {
         return Ok(Zeroizing::new(text.as_bytes().to_vec()));
     }
     let mut lines = Zeroizing::new(Vec::with_capacity(data.len() * 2 + 64));
+    let mut names = BTreeSet::new();
     for (key, value) in keys {
         let name =
             variable(&key).ok_or_else(|| problem(format!("has the key {key:?}, which makes no variable")))?;
+        if !names.insert(name.clone()) {
+            return Err(problem(format!("has several keys that make the variable {name}")));
+        }
         let value = scalar(value).ok_or_else(|| {
             problem(format!(
                 "holds neither text nor a number nor a boolean at {key:?}, and dotenv takes nothing else"
@@ -299,6 +314,7 @@ mod tests {
             (FileFormat::Raw, Some("a"), r#"{"a":{"canary":1}}"#, r#"has no text at "a""#),
             (FileFormat::Dotenv, None, r#"{"a":["canary"]}"#, "neither text nor a number"),
             (FileFormat::Dotenv, None, r#"{"1a":"canary"}"#, "makes no variable"),
+            (FileFormat::Dotenv, None, r#"{"a-b":"canary","a.b":"canary"}"#, "several keys"),
         ] {
             let said = rendered(format, key, data).unwrap_err();
             assert!(said.contains(expected) && !said.contains("canary"), "{said}");

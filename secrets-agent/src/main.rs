@@ -30,7 +30,8 @@ struct Arguments {
 enum Verb {
     /// Runs; the same as no verb.
     Run,
-    /// Checks the configuration, says every mistake with its place, and ends: 0 if there is none, 2 if there is.
+    /// Checks the configuration and ends: 0 after printing every value in effect with the place that it came
+    /// from, 2 after saying what is wrong, where, and what is allowed there. Asks nothing of Vault.
     ///
     /// Example: secrets-agent check-config --config secrets-agent.toml
     CheckConfig,
@@ -38,17 +39,19 @@ enum Verb {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let config = match Config::load(&arguments.config) {
-        Ok(config) => config,
+    let loaded = match Config::load(&arguments.config) {
+        Ok(loaded) => loaded,
         Err(refused) => {
             eprintln!("{refused}");
             return ExitCode::from(2);
         }
     };
     if matches!(arguments.verb, Some(Verb::CheckConfig)) {
-        println!("{}: nothing is wrong", arguments.config.display());
+        print!("{}", loaded.describe());
+        println!("# {}: nothing is wrong", arguments.config.display());
         return ExitCode::SUCCESS;
     }
+    let config = loaded.config;
     logging::start(&config.log);
     if let Err(error) = memory::forbid_core_dumps() {
         tracing::warn!(%error, "core dumps could not be forbidden");

@@ -8,6 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use secrets_agent_client::wire::VaultState;
 
 use crate::memory;
 use crate::store::Store;
@@ -118,12 +119,31 @@ impl Metrics {
         not_locked.set(memory::not_locked());
         registry.register("values_not_locked", "Values that the memory-lock limit left unlocked", not_locked);
         let vault = Family::<OfState, Gauge>::default();
-        let state = store.vault().state;
-        let name = serde_json::to_value(state).ok().and_then(|name| name.as_str().map(str::to_owned));
-        vault.get_or_create(&OfState { state: name.unwrap_or_default() }).set(1);
-        registry.register("vault_state", "1 for the outcome of the last exchange with Vault", vault);
+        let present = store.vault().state;
+        for state in STATES {
+            let name = serde_json::to_value(state).ok().and_then(|name| name.as_str().map(str::to_owned));
+            let label = OfState { state: name.unwrap_or_default() };
+            vault.get_or_create(&label).set(i64::from(state == present));
+        }
+        registry.register(
+            "vault_state",
+            "1 for the outcome of the last exchange with Vault, 0 for the others",
+            vault,
+        );
     }
 }
+
+const STATES: [VaultState; 9] = [
+    VaultState::Unknown,
+    VaultState::Ok,
+    VaultState::Unreachable,
+    VaultState::Untrusted,
+    VaultState::Unavailable,
+    VaultState::Throttled,
+    VaultState::Denied,
+    VaultState::LoginRefused,
+    VaultState::Faulty,
+];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfState {

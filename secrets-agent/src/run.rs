@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -64,6 +65,7 @@ pub async fn run(config: Config, end: impl Future<Output = ()>) -> io::Result<()
             jitter: jitter.clone(),
             kv: config.kv.clone(),
             longest_retry,
+            told_of_metadata: AtomicBool::new(false),
         };
         work.spawn(keeper.run());
     }

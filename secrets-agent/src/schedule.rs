@@ -6,6 +6,8 @@ use std::time::Duration;
 const SHORTEST_RETRY: Duration = Duration::from_millis(50);
 /// The first retry is drawn from up to this long.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// While Vault cannot be used, a nudge shortens the wait to this and no further.
+const NUDGED_RETRY: Duration = Duration::from_secs(1);
 
 /// How long to wait before renewing a token that lives for `remaining` more, or `None` if there is nothing
 /// to renew: it cannot be renewed, or it never ends (Vault gives such a token a life of zero).
@@ -28,6 +30,12 @@ pub fn retry_in(failures: u32, longest: Duration, retry_after: Option<Duration>,
     let ceiling = doubled.min(longest);
     let jittered = ceiling.mul_f64(draw.clamp(0.0, 1.0)).max(SHORTEST_RETRY.min(longest));
     retry_after.unwrap_or_default().saturating_add(jittered)
+}
+
+/// What remains of the wait `retry` when a nudge comes, from the failure on: a second at most, but never less
+/// than the server asked for.
+pub fn nudged_retry_in(retry: Duration, retry_after: Option<Duration>) -> Duration {
+    retry.min(NUDGED_RETRY.max(retry_after.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -79,6 +87,18 @@ mod tests {
             prop_assert!(wait >= after.unwrap_or_default());
             prop_assert!(wait <= after.unwrap_or_default() + longest);
             prop_assert!(wait >= SHORTEST_RETRY.min(longest));
+        }
+
+        #[test]
+        fn a_nudge_only_shortens_and_never_below_what_the_server_asked_for(
+            failures in 1_u32..100, after in proptest::option::of(0_u64..100_000), draw in 0.0_f64..=1.0,
+        ) {
+            let after = after.map(Duration::from_millis);
+            let retry = retry_in(failures, Duration::from_secs(10), after, draw);
+            let nudged = nudged_retry_in(retry, after);
+            prop_assert!(nudged <= retry);
+            prop_assert!(nudged >= after.unwrap_or_default());
+            prop_assert!(nudged <= NUDGED_RETRY.max(after.unwrap_or_default()));
         }
 
         #[test]

@@ -1,13 +1,14 @@
 //! Serving HTTP/1.1 on either socket, with bounds on connections and on the time that headers may take.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
 use axum::Router;
-use axum::middleware::AddExtension;
+use axum::middleware::{AddExtension, from_fn};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -17,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
+
+use crate::problem;
 
 /// The most connections that are open at once on one socket; others wait to be accepted.
 const MOST_CONNECTIONS: usize = 256;
@@ -58,7 +61,12 @@ pub(crate) async fn bind_unix(path: &Path) -> io::Result<Listener> {
     }
     match UnixStream::connect(path).await {
         Ok(_) => return Err(named(io::Error::new(io::ErrorKind::AddrInUse, "another agent listens there"))),
+        // Linux refuses connections to any file, so what is not a socket must not be taken for a dead one.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            if !std::fs::symlink_metadata(path).map_err(named)?.file_type().is_socket() {
+                let message = "there is a file that is no socket; move it away, or name another path";
+                return Err(named(io::Error::new(io::ErrorKind::AlreadyExists, message)));
+            }
             std::fs::remove_file(path).map_err(named)?;
         }
         Err(_) => {}
@@ -83,6 +91,7 @@ pub(crate) async fn bind_tcp(address: std::net::SocketAddr) -> io::Result<Listen
 
 /// Serves until `ending` turns true, then lets open exchanges end for half a second.
 pub(crate) async fn serve(listener: Listener, routes: Router, mut ending: watch::Receiver<bool>) {
+    let routes = routes.layer(from_fn(problem::in_time));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {

@@ -178,10 +178,18 @@ impl Store {
         Delivery::New
     }
 
-    /// Notes why a secret could not be confirmed. What is held stays.
-    pub(crate) fn fail(&self, name: &str, error: String) {
+    /// Notes why a secret could not be confirmed. What is held stays. Gives whether the reason is another
+    /// than before.
+    pub(crate) fn fail(&self, name: &str, error: &str) -> bool {
+        let mut inner = self.lock();
+        let Some(slot) = inner.slot_mut(name) else { return false };
+        slot.error.replace(error.to_owned()).as_deref() != Some(error)
+    }
+
+    /// Raises the alarm that Vault holds something older than was known; the next delivery ends it.
+    pub(crate) fn note_step_back(&self, name: &str) {
         if let Some(slot) = self.lock().slot_mut(name) {
-            slot.error = Some(error);
+            slot.stepped_back = true;
         }
     }
 
@@ -191,13 +199,11 @@ impl Store {
             VaultStatus { state: VaultState::Ok, last_contact: Some(Timestamp::now()), error: None };
     }
 
-    /// Notes an exchange with Vault that did not. Gives whether the state is another than before.
-    pub(crate) fn vault_failed(&self, state: VaultState, error: String) -> bool {
+    /// Notes an exchange with Vault that did not.
+    pub(crate) fn vault_failed(&self, state: VaultState, error: &str) {
         let vault = &mut self.lock().vault;
-        let changed = vault.state != state;
         vault.state = state;
-        vault.error = Some(error);
-        changed
+        vault.error = Some(error.to_owned());
     }
 
     /// How Vault does.

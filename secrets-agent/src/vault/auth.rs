@@ -16,7 +16,7 @@ use vaultrs::api::sys::responses::WrappingLookupResponse;
 use vaultrs::api::token::requests::LookupTokenSelfRequest;
 use zeroize::Zeroizing;
 
-use super::{Failure, Transport};
+use super::{Denial, Failure, Transport};
 use crate::config::{AppRole, Auth, Jwt};
 
 /// A token as a login or a renewal gave it.
@@ -34,8 +34,14 @@ pub(crate) struct Granted {
 #[derive(Debug)]
 pub(crate) struct Login {
     auth: Auth,
-    /// The secret id that was unwrapped: its wrapping token worked once and never again.
-    unwrapped: Mutex<Option<SecretString>>,
+    unwrapped: Mutex<Option<Unwrapped>>,
+}
+
+/// A secret id that was unwrapped, kept since its wrapping token worked once and never again.
+#[derive(Debug)]
+struct Unwrapped {
+    wrapping: SecretString,
+    secret_id: SecretString,
 }
 
 #[derive(Deserialize)]
@@ -86,10 +92,17 @@ impl Login {
     pub(crate) async fn log_in(&self, transport: &Transport) -> Result<Granted, Failure> {
         let granted = match &self.auth {
             Auth::AppRole(role) => {
+                let role_id = match (&role.role_id, &role.role_id_file) {
+                    (Some(role_id), _) => role_id.clone(),
+                    (None, Some(file)) => read(file)?.expose_secret().to_owned(),
+                    (None, None) => {
+                        return Err(Failure::Credentials { reason: "no role id is configured".to_owned() });
+                    }
+                };
                 let secret_id = self.secret_id(role, transport).await?;
                 let endpoint = LoginWithApproleRequest {
                     mount: role.mount.clone(),
-                    role_id: role.role_id.clone(),
+                    role_id,
                     secret_id: secret_id.expose_secret().to_owned(),
                 };
                 let hint = "check role_id, and whether the secret id was used up, has ended or was destroyed";
@@ -117,7 +130,13 @@ impl Login {
                     .await
                     .map(|(life, renewable)| Granted { token, life, renewable })
                     .map_err(|failure| match failure {
-                        Failure::Denied { .. } => Failure::LoginRefused {
+                        Failure::Denied { denial: Denial::Permission, .. } => Failure::LoginRefused {
+                            reason: format!(
+                                "the token in {} is dead, or its policies lack `read` on auth/token/lookup-self; put a living one there",
+                                file.file.display()
+                            ),
+                        },
+                        Failure::Denied { denial: Denial::InvalidToken, .. } => Failure::LoginRefused {
                             reason: format!(
                                 "the token in {} is dead; put a living one there",
                                 file.file.display()
@@ -137,14 +156,18 @@ impl Login {
             _ => return Err(Failure::Credentials { reason: "no secret id is configured".to_owned() }),
         };
         let mut unwrapped = self.unwrapped.lock().await;
-        if let Some(secret_id) = &*unwrapped {
-            return Ok(secret_id.clone());
-        }
-        let wrapping = read(file)?;
+        let wrapping = match (read(file), &*unwrapped) {
+            (Ok(wrapping), Some(held)) if wrapping.expose_secret() == held.wrapping.expose_secret() => {
+                return Ok(held.secret_id.clone());
+            }
+            // Whoever put the wrapping token there may take it away once it was used.
+            (Err(_), Some(held)) => return Ok(held.secret_id.clone()),
+            (wrapping, _) => wrapping?,
+        };
         let expected = format!("auth/{}/role/{name}/secret-id", role.mount);
         let secret_id = unwrap(transport, &wrapping, &expected, file).await?;
         info!(file = %file.display(), "unwrapped the secret id");
-        Ok(unwrapped.insert(secret_id).clone())
+        Ok(unwrapped.insert(Unwrapped { wrapping, secret_id }).secret_id.clone())
     }
 }
 
@@ -166,11 +189,14 @@ async fn unwrap(
 ) -> Result<SecretString, Failure> {
     let file = file.display();
     let used = |failure| match failure {
-        Failure::Refused { .. } | Failure::Denied { .. } => Failure::LoginRefused {
-            reason: format!(
-                "the wrapping token in {file} was used already, has ended, or is none. If this agent did not use it, somebody else has its secret id: destroy that, and put a new wrapping token there"
-            ),
-        },
+        Failure::Refused { status: 400, .. }
+        | Failure::Denied { denial: Denial::Permission | Denial::InvalidToken, .. } => {
+            Failure::LoginRefused {
+                reason: format!(
+                    "the wrapping token in {file} was used already, has ended, or is none. If this agent did not use it, somebody else has its secret id: destroy that, and put a new wrapping token there"
+                ),
+            }
+        }
         other => other,
     };
     let lookup = WrappingLookupRequest { token: wrapping.expose_secret().to_owned() };
@@ -192,7 +218,9 @@ async fn unwrap(
 async fn exchange(transport: &Transport, endpoint: impl Endpoint, hint: &str) -> Result<Granted, Failure> {
     let answer = transport.call(endpoint, None).await.map_err(|failure| match failure {
         Failure::Refused { said, .. } => Failure::LoginRefused { reason: format!("{said}; {hint}") },
-        Failure::Denied { .. } => Failure::LoginRefused { reason: format!("permission denied; {hint}") },
+        Failure::Denied { denial: Denial::Permission | Denial::InvalidToken, .. } => {
+            Failure::LoginRefused { reason: format!("permission denied; {hint}") }
+        }
         other => other,
     })?;
     if answer.status == http::StatusCode::NOT_FOUND {
@@ -216,7 +244,7 @@ pub(super) fn granted(call: &str, body: &[u8]) -> Result<Granted, Failure> {
 /// How long a token lives and whether it can be renewed.
 ///
 /// # Errors
-/// [`Failure::Denied`] for a dead token.
+/// [`Failure::Denied`], which tells a dead token from one that may not ask.
 pub(super) async fn look_up(
     transport: &Transport,
     token: &SecretString,

@@ -40,6 +40,8 @@ pub(crate) enum Failure {
         status: u16,
         /// Vault's own words.
         said: String,
+        /// How long to keep away.
+        retry_after: Option<Duration>,
     },
     /// Too many requests.
     #[error("{call}: Vault asks for fewer requests (429){}", after(*.retry_after))]
@@ -50,10 +52,12 @@ pub(crate) enum Failure {
         retry_after: Option<Duration>,
     },
     /// 403: the token is dead or may not do this.
-    #[error("{call}: permission denied; does a policy of this role allow it?")]
+    #[error("{call}: {}", denied(*.denial))]
     Denied {
         /// What was tried.
         call: String,
+        /// What it says of the token.
+        denial: Denial,
     },
     /// 400 and other refusals of a request as it stands.
     #[error("{call}: Vault refused ({status}): {said}")]
@@ -99,6 +103,25 @@ pub(crate) enum Failure {
     },
 }
 
+/// What a 403 says of the token that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denial {
+    /// The token is dead. Vault says so in words since 1.17.
+    InvalidToken,
+    /// The token may not do this; from an older Vault it may be dead as well.
+    Permission,
+    /// Something before Vault refused; it says nothing of the token.
+    NotVault,
+}
+
+fn denied(denial: Denial) -> &'static str {
+    match denial {
+        Denial::InvalidToken => "permission denied: the token is dead",
+        Denial::Permission => "permission denied; does a policy of this role allow it?",
+        Denial::NotVault => "refused (403) by something that is not Vault; what stands before it?",
+    }
+}
+
 fn after(retry_after: Option<Duration>) -> String {
     retry_after.map(|wait| format!(", in {} s", wait.as_secs())).unwrap_or_default()
 }
@@ -120,7 +143,9 @@ impl Failure {
     /// How long Vault asked to be left alone.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Failure::Throttled { retry_after, .. } | Failure::Faulty { retry_after, .. } => *retry_after,
+            Failure::Throttled { retry_after, .. }
+            | Failure::Unavailable { retry_after, .. }
+            | Failure::Faulty { retry_after, .. } => *retry_after,
             _ => None,
         }
     }

@@ -107,6 +107,11 @@ impl KvReader {
         format!("{}/{}", self.mount, self.inner(name))
     }
 
+    /// The path that a policy must allow for asking whether a version is gone.
+    pub(crate) fn metadata_path(&self, name: &str) -> String {
+        format!("{}/metadata/{}", self.mount, self.inner(name))
+    }
+
     fn inner(&self, name: &str) -> String {
         if self.folder.is_empty() { name.to_owned() } else { format!("{}/{name}", self.folder) }
     }
@@ -183,8 +188,12 @@ impl KvReader {
         })?;
         let Some(entry) = data.versions.get(&version.version.to_string()) else { return Ok(Retired::Yes) };
         let same = time(&path, &entry.created_time)? == version.created_time;
-        let readable = same && !entry.destroyed && entry.deletion_time.is_empty();
-        Ok(if readable { Retired::No } else { Retired::Yes })
+        // With delete_version_after each version carries the time, still to come, at which it is deleted.
+        let deleted = match entry.deletion_time.as_str() {
+            "" => false,
+            at => time(&path, at)? <= Timestamp::now(),
+        };
+        Ok(if same && !entry.destroyed && !deleted { Retired::No } else { Retired::Yes })
     }
 }
 

@@ -4,13 +4,14 @@
 //! one CA alone and the silence about values have to be kept here.
 
 mod auth;
+mod authority;
 mod failure;
 mod kv;
 mod token;
 mod transport;
 
 pub(crate) use auth::Login;
-pub(crate) use failure::Failure;
+pub(crate) use failure::{Denial, Failure};
 pub(crate) use kv::{Fetched, KvReader, Retired};
 pub(crate) use token::Tokens;
 pub(crate) use transport::Transport;

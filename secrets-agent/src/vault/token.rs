@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use vaultrs::api::token::requests::{RenewTokenSelfRequest, RevokeTokenSelfRequest};
 
-use super::auth::{granted, look_up};
-use super::{Failure, Login, Transport};
+use super::auth::{Granted, granted, look_up};
+use super::{Denial, Failure, Login, Transport};
 use crate::jitter::Jitter;
 use crate::metrics::Metrics;
 use crate::schedule;
@@ -36,6 +36,10 @@ pub(crate) struct Tokens {
 #[derive(Debug, Default)]
 struct Held {
     token: Option<Token>,
+    /// The last token was let go without proof that it was dead.
+    doubted: bool,
+    /// The role's tokens may not look themselves up, so that a plain 403 never says that one is dead.
+    mute: bool,
     /// While logins fail: how often, why, and until when no other is tried.
     refused: Option<(u32, Failure, Instant)>,
 }
@@ -45,6 +49,8 @@ struct Held {
 pub(crate) struct Token {
     id: u64,
     secret: SecretString,
+    /// When this life of it began, by its login or its last renewal.
+    since: Instant,
     ends: Option<Instant>,
     renewable: bool,
 }
@@ -108,8 +114,12 @@ impl Tokens {
                 held.refused = None;
                 let ends = (!granted.life.is_zero()).then(|| asked + granted.life);
                 let id = self.last_id.fetch_add(1, Ordering::Relaxed);
-                let token = Token { id, secret: granted.token, ends, renewable: granted.renewable };
-                info!(life_s = granted.life.as_secs(), renewable = token.renewable, "logged in to Vault");
+                let Granted { token: secret, life, renewable } = granted;
+                let token = Token { id, secret, since: asked, ends, renewable };
+                info!(life_s = life.as_secs(), renewable, "logged in to Vault");
+                if std::mem::take(&mut held.doubted) {
+                    held.mute = self.may_not_look_up(&token).await;
+                }
                 held.token = Some(token.clone());
                 self.changed.notify_one();
                 Ok(token)
@@ -141,31 +151,63 @@ impl Tokens {
     ///
     /// # Errors
     /// It could not be found out; the token is kept.
-    pub(crate) async fn is_dead(&self, token: &Token) -> Result<bool, Failure> {
-        match look_up(&self.transport, &token.secret).await {
-            Ok(_) => Ok(false),
-            Err(Failure::Denied { .. }) => {
-                let mut held = self.held.lock().await;
-                if held.token.as_ref().is_some_and(|current| current.id == token.id) {
-                    info!("the Vault token is dead; logging in again");
-                    held.token = None;
+    pub(crate) async fn is_dead(&self, token: &Token, denial: Denial) -> Result<bool, Failure> {
+        if denial == Denial::Permission {
+            return match look_up(&self.transport, &token.secret).await {
+                Ok(_) => Ok(false),
+                Err(Failure::Denied { denial: Denial::InvalidToken, .. }) => {
+                    self.let_go(token, false).await;
+                    Ok(true)
                 }
-                Ok(true)
-            }
-            Err(failure) => Err(failure),
+                // A Vault before 1.17 says this of a dead token; any Vault says it of a living one whose
+                // policies lack the lookup. One login finds out which.
+                Err(Failure::Denied { denial: Denial::Permission, .. }) => {
+                    if self.held.lock().await.mute {
+                        return Ok(false);
+                    }
+                    self.let_go(token, true).await;
+                    Ok(true)
+                }
+                Err(failure) => Err(failure),
+            };
         }
+        if denial == Denial::InvalidToken {
+            self.let_go(token, false).await;
+        }
+        Ok(denial == Denial::InvalidToken)
+    }
+
+    async fn let_go(&self, token: &Token, doubted: bool) {
+        let mut held = self.held.lock().await;
+        if held.token.as_ref().is_some_and(|current| current.id == token.id) {
+            info!(doubted, "the Vault token is dead; logging in again");
+            held.token = None;
+            held.doubted = doubted;
+        }
+    }
+
+    /// Whether a token that was just had may not look itself up.
+    async fn may_not_look_up(&self, token: &Token) -> bool {
+        let denied = matches!(look_up(&self.transport, &token.secret).await, Err(Failure::Denied { denial, .. }) if denial != Denial::NotVault);
+        if denied {
+            warn!(
+                "the role's tokens may not read auth/token/lookup-self, so a revoked one may count as denied until its life is over; give the role the default policy, or `read` on that path"
+            );
+        }
+        denied
     }
 
     /// Renews the token for as long as the agent runs.
     pub(crate) async fn keep(&self) {
         let mut failures = 0;
+        let mut keep_away = Duration::ZERO;
         loop {
             let token = self.held.lock().await.token.clone();
             let wait = token.as_ref().and_then(|token| {
                 let planned = schedule::renew_in(token.remaining(), token.renewable, self.jitter.draw())?;
                 // After a failure the wait is short, so that several tries fit into what remains.
                 let retry = schedule::retry_in(failures, self.longest_retry, None, self.jitter.draw());
-                Some(if failures > 0 { planned.min(retry) } else { planned })
+                Some(if failures > 0 { planned.min(retry).max(keep_away) } else { planned })
             });
             let (Some(token), Some(wait)) = (token, wait) else {
                 // Nothing that could be renewed: until a login gives something.
@@ -184,10 +226,17 @@ impl Tokens {
                 Ok(()) => failures = 0,
                 Err(failure) => {
                     failures += 1;
+                    keep_away = failure.retry_after().unwrap_or_default();
                     self.metrics.renewal_failures.inc();
                     warn!(%failure, remaining_s = token.remaining().as_secs(), "the Vault token was not renewed");
-                    if matches!(failure, Failure::Denied { .. } | Failure::Refused { .. }) {
-                        self.no_longer_renewable(&token).await;
+                    match failure {
+                        Failure::Denied { denial: Denial::InvalidToken, .. } => {
+                            self.let_go(&token, false).await;
+                        }
+                        Failure::Denied { denial: Denial::Permission, .. } | Failure::Refused { .. } => {
+                            self.no_longer_renewable(&token).await;
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -203,10 +252,12 @@ impl Tokens {
         let mut held = self.held.lock().await;
         if let Some(current) = held.token.as_mut().filter(|current| current.id == token.id) {
             let ends = asked + renewed.life;
-            // Near its maximum a token's end no longer moves. Renewing it then would only become more and
-            // more frequent; it is used to its end, and a login follows.
-            let moved = current.ends.is_none_or(|before| ends > before + Duration::from_secs(1));
+            // Near its maximum a token's end no longer moves on as time does. Renewing it then would only
+            // become more and more frequent; it is used to its end, and a login follows.
+            let passed = asked.saturating_duration_since(current.since);
+            let moved = current.ends.is_none_or(|before| ends > before + passed / 4);
             current.renewable = renewed.renewable && moved;
+            current.since = asked;
             current.ends = (!renewed.life.is_zero()).then_some(ends);
         }
         Ok(())

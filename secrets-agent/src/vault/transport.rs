@@ -8,16 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
+use jiff::{SignedDuration, Timestamp};
 use rustify::endpoint::{Endpoint, MiddleWare};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use vaultrs::api::EndpointMiddleware;
 use zeroize::Zeroize;
 
-use super::Failure;
+use super::authority::Authority;
+use super::{Denial, Failure};
 use crate::config;
 
 /// The longest that a Retry-After is honoured: what is longer is a mistake somewhere.
@@ -64,10 +63,11 @@ pub(crate) struct Transport {
 }
 
 /// The client, and the authority that it was built with.
-#[derive(Clone)]
 struct Client {
     ca: Arc<[u8]>,
     http: Result<reqwest::Client, String>,
+    /// When a certificate of the authority ends, and the client with it.
+    until: Timestamp,
 }
 
 impl fmt::Debug for Transport {
@@ -87,7 +87,11 @@ impl Transport {
             ca_file: config.ca_file.clone(),
             timeout: config.timeout.0,
             largest,
-            client: Mutex::new(Client { ca, http: Err("it was not read yet".to_owned()) }),
+            client: Mutex::new(Client {
+                ca,
+                http: Err("it was not read yet".to_owned()),
+                until: Timestamp::MIN,
+            }),
         }
     }
 
@@ -180,28 +184,28 @@ impl Transport {
         let ca = std::fs::read(&self.ca_file)
             .map_err(|error| untrusted(format!("{}: {error}", self.ca_file.display())))?;
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if *client.ca != *ca || client.http.is_err() {
-            let http = build(&ca).map_err(|reason| format!("{}: {reason}", self.ca_file.display()));
-            *client = Client { ca: ca.into(), http };
+        let now = Timestamp::now();
+        if *client.ca != *ca || client.http.is_err() || client.until <= now {
+            let built = Authority::read(&ca, now).and_then(|authority| {
+                let until = authority.until;
+                Ok((build(authority)?, until))
+            });
+            let (http, until) = match built {
+                Ok((http, until)) => (Ok(http), until),
+                Err(reason) => (Err(format!("{}: {reason}", self.ca_file.display())), now),
+            };
+            *client = Client { ca: ca.into(), http, until };
         }
         client.http.clone().map_err(untrusted)
     }
 }
 
-fn build(ca: &[u8]) -> Result<reqwest::Client, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(ca) {
-        let certificate = certificate.map_err(|_| "it is no PEM certificate")?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
-    if roots.is_empty() {
-        return Err("it holds no PEM certificate".to_owned());
-    }
+fn build(authority: Authority) -> Result<reqwest::Client, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
+        .with_root_certificates(authority.roots)
         .with_no_client_auth();
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
@@ -240,13 +244,18 @@ fn refused(call: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
     let call = call.to_owned();
     let retry_after = headers
         .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map(|seconds| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER));
+        .and_then(|value| keep_away(value.to_str().ok()?.trim(), Timestamp::now()));
     let said = words(body);
+    let denial = match &said {
+        Some(said) if said.contains("invalid token") => Denial::InvalidToken,
+        Some(_) => Denial::Permission,
+        None => Denial::NotVault,
+    };
+    let said = said.unwrap_or_else(|| "it did not say why".to_owned());
     match status.as_u16() {
-        403 => Failure::Denied { call },
+        403 => Failure::Denied { call, denial },
         429 => Failure::Throttled { call, retry_after },
-        501 | 503 | 472 | 473 => Failure::Unavailable { call, status: status.as_u16(), said },
+        501 | 503 | 472 | 473 => Failure::Unavailable { call, status: status.as_u16(), said, retry_after },
         status @ 400..500 => Failure::Refused { call, status, said },
         status @ 500.. => Failure::Faulty { call, status, said, retry_after },
         status => Failure::Garbage { call, reason: format!("the status is {status}") },
@@ -255,15 +264,25 @@ fn refused(call: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
 
 /// Vault's own words of an error. They name paths and rules and never values; what is not of Vault's form
 /// is not repeated.
-fn words(body: &[u8]) -> String {
+fn words(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Errors {
         errors: Vec<String>,
     }
-    match serde_json::from_slice::<Errors>(body) {
-        Ok(Errors { errors }) if !errors.is_empty() => shortened(&errors.join("; ")),
-        _ => "it did not say why".to_owned(),
-    }
+    let Errors { errors } = serde_json::from_slice(body).ok()?;
+    (!errors.is_empty()).then(|| shortened(&errors.join("; ")))
+}
+
+/// How long a Retry-After asks to wait: seconds, or a date (RFC 9110 §10.2.3).
+fn keep_away(text: &str, now: Timestamp) -> Option<Duration> {
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let until = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+            Duration::try_from(until.duration_since(now).max(SignedDuration::ZERO)).ok()?
+        }
+    };
+    Some(wait.min(LONGEST_RETRY_AFTER))
 }
 
 fn shortened(text: &str) -> String {
@@ -286,10 +305,32 @@ mod tests {
             refused("call", StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes())
         };
         assert_eq!(told(429, "").retry_after(), Some(Duration::from_secs(7)));
-        assert!(matches!(told(403, ""), Failure::Denied { .. }));
+        assert!(matches!(told(403, "<html>"), Failure::Denied { denial: Denial::NotVault, .. }));
+        let denied = r#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#;
+        assert!(matches!(told(403, denied), Failure::Denied { denial: Denial::Permission, .. }));
+        let dead = r#"{"errors":["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"]}"#;
+        assert!(matches!(told(403, dead), Failure::Denied { denial: Denial::InvalidToken, .. }));
+        assert_eq!(told(503, "").retry_after(), Some(Duration::from_secs(7)));
         assert!(told(503, r#"{"errors":["Vault is sealed"]}"#).to_string().contains("Vault is sealed"));
         assert!(matches!(told(302, ""), Failure::Garbage { .. }));
         assert!(matches!(told(502, "<html>canary</html>"), Failure::Faulty { .. }));
         assert!(!format!("{:?}", told(502, "<html>canary</html>")).contains("canary"));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_has_a_bound() {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        for (text, seconds) in [
+            ("0", Some(0)),
+            ("7", Some(7)),
+            ("Thu, 01 Jan 2026 00:00:30 GMT", Some(30)),
+            ("Wed, 31 Dec 2025 00:00:00 GMT", Some(0)),
+            ("999999999", Some(600)),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(keep_away(text, now), seconds.map(Duration::from_secs), "{text}");
+        }
     }
 }
