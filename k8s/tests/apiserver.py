@@ -112,6 +112,16 @@ class ApiServer:
             answer = text.decode()
         return response.status, answer, response.headers.get_all("Warning") or []
 
+    def kubeconfig(self):
+        """What another program needs to speak to it."""
+        cluster = {"server": f"https://localhost:{self.port}", "certificate-authority": str(self.folder / "ca.crt")}
+        return {
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": "test", "user": {"token": self.token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        }
+
     def path(self, one, name=True):
         group, plural = KINDS[one["kind"]]
         return f"/{group}/namespaces/{NAMESPACE}/{plural}" + (f"/{one['metadata']['name']}" if name else "")

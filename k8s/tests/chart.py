@@ -15,6 +15,7 @@ import mutants
 import programs
 import refusals
 import rendering
+import scheduling
 import values
 from rendering import CHART, CATALOGUES, RELEASE, VERSIONS, WORK
 from report import check, finish, skip
@@ -158,6 +159,7 @@ refusals.run()
 values.run()
 programs.run(RENDERED)
 apiserver.run(RENDERED)
+scheduling.run(RENDERED)
 check("checkov", checkov)
 check("the chart is packaged to the same bytes each time", the_package_is_the_same_each_time)
 check("README names every value", readme_names_every_value)

@@ -360,15 +360,16 @@ def replicas_stand_off_spot_first(objects, values):
     assert set(affinity) == {"nodeAffinity"} and len(affinity["nodeAffinity"]) == 1, "only preferences"
 
 
-def pods_spread_over_zones_and_hosts(objects, values):
-    keys = []
-    for constraint in pod(objects)["topologySpreadConstraints"]:
-        keys.append(constraint["topologyKey"])
-        assert constraint["maxSkew"] == 1
-        assert constraint["whenUnsatisfiable"] == "ScheduleAnyway", "a zone that is full must not stop a release"
+def pods_spread_over_pools_zones_and_hosts(objects, values):
+    spot = any(pool.get("spot") for pool in pools(values).values())
+    wanted = [("topology.kubernetes.io/zone", 1, "ScheduleAnyway"), ("kubernetes.io/hostname", 1, "ScheduleAnyway")]
+    if spot:
+        wanted.insert(0, ("meridian.internal/pool", 2, "DoNotSchedule"))
+    found = pod(objects)["topologySpreadConstraints"]
+    assert [(c["topologyKey"], c["maxSkew"], c["whenUnsatisfiable"]) for c in found] == wanted
+    for constraint in found:
         assert constraint["nodeTaintsPolicy"] == "Honor"
         assert constraint["matchLabelKeys"] == ["pod-template-hash"], "old pods must not push new ones together"
-    assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
 
 
 def traffic_is_rendered_without_data(objects, values):
@@ -413,6 +414,6 @@ CHECKS = [
     no_secret_is_in_an_object, mounts_are_as_volumes, configuration_files_are_where_they_are_looked_for,
     identity_is_told, the_catalogue_is_told, resources_are_bounded, service_is_a_load_balancer,
     autoscaler_follows_the_catalogue, budget_lets_nodes_drain, every_taint_is_tolerated,
-    replicas_stand_off_spot_first, pods_spread_over_zones_and_hosts, traffic_is_rendered_without_data,
+    replicas_stand_off_spot_first, pods_spread_over_pools_zones_and_hosts, traffic_is_rendered_without_data,
     nothing_has_rights_in_kubernetes, flows_are_the_few_that_are_needed,
 ]

@@ -1,7 +1,8 @@
 {{/*
-Where pods go. Nodes that are paid for anyway come first, so that two replicas are off spot nodes; what scales
-beyond them spreads over hosts and zones, spot nodes included. Everything here is a preference: a pod that
-could not be placed would be worse than one that is placed second best.
+Where pods go. Zones and hosts are preferences: a pod that could not be placed would be worse than one that is
+placed second best. The share of spot nodes is not: with the preference for other nodes and at most two pods more
+there than in any spot pool, the first two pods are off spot, the next are shared. k8s/tests shows it with the
+real scheduler. A pool without nodes does not count.
 */}}
 {{- define "meridian.scheduling" -}}
 tolerations:
@@ -21,6 +22,16 @@ affinity:
             - { key: cloud.google.com/gke-spot, operator: NotIn, values: ["true"] }
 {{- end }}
 topologySpreadConstraints:
+  {{- if include "meridian.spot" . }}
+  # Every node carries this label: it is the name of its pool in the catalogue.
+  - topologyKey: meridian.internal/pool
+    maxSkew: 2
+    whenUnsatisfiable: DoNotSchedule
+    nodeTaintsPolicy: Honor
+    matchLabelKeys: [pod-template-hash]
+    labelSelector:
+      matchLabels: {{- include "meridian.selector" . | nindent 8 }}
+  {{- end }}
   - topologyKey: topology.kubernetes.io/zone
     maxSkew: 1
     whenUnsatisfiable: ScheduleAnyway
