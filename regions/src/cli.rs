@@ -1,11 +1,13 @@
 //! The command line: one variant per verb, each dispatched to the module that does it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{catalogue, command, promote, status};
+use crate::catalogue::{Catalogue, Environment};
+use crate::promote::targets;
+use crate::{command, print, promote, render, schemas, status, validate};
 
 /// Operates the platform over one catalogue of regions
 #[derive(Debug, Parser)]
@@ -45,34 +47,91 @@ pub enum Output {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Check the catalogue: everything that is wrong with it at once, or what is in it
+    #[command(after_help = "\
+Example:
+  regions validate --catalogue local/catalogue
+
+Exit codes: 0 nothing is wrong · 2 something is")]
+    Validate,
+    /// Print exactly what Helm is given for a region, or what a chart makes of it
+    #[command(after_help = "\
+Examples:
+  regions render us-east4 --env production
+  regions render production/us-east4 --output json
+  regions render production/us-east4 --chart k8s/chart
+
+Exit codes: 0 rendered · 1 Helm refused the chart or the values · 2 usage or configuration")]
+    Render(render::Args),
+    /// Write the JSON schemas of the catalogue's files, which editors read
+    #[command(after_help = "\
+Examples:
+  regions schema
+  regions schema --check
+
+Exit codes: 0 current or written · 2 a file cannot be read or written · 6 with --check: a file is not current")]
+    Schema(schemas::Args),
     /// Promote a release to every region of an environment, wave by wave
+    #[command(after_help = "\
+Examples:
+  regions promote --env qa --release chart.tgz --dry-run
+  regions promote --env production --release oci://REPOSITORY@sha256:DIGEST --why 'ticket 1234'")]
     Promote(promote::Args),
     /// Show what every region of an environment runs
+    #[command(after_help = "\
+Example:
+  regions status --env production --output json")]
     Status(status::Args),
 }
 
 /// Does what the command line asks for; gives the exit code.
 pub fn run(cli: Cli) -> ExitCode {
     let json = cli.output == Output::Json;
+    let folder = cli.catalogue.as_path();
     match cli.verb {
+        Verb::Validate => validate::run(folder, json),
+        Verb::Render(args) => render::run(&args, folder, json),
+        Verb::Schema(args) => schemas::run(&args, json),
         Verb::Promote(args) => {
-            let environment = catalogue::first_form::environment(&cli.catalogue, &args.environment);
-            with(environment, |environment| command::promote(&args, &environment, json))
+            on(folder, &args.environment, |environment| command::promote(&args, environment, json))
         }
         Verb::Status(args) => {
-            let environment = catalogue::first_form::environment(&cli.catalogue, &args.environment);
-            with(environment, |environment| command::status(&args, &environment, json))
+            on(folder, &args.environment, |environment| command::status(&args, environment, json))
         }
     }
 }
 
-fn with<T>(read: Result<T, String>, then: impl FnOnce(T) -> ExitCode) -> ExitCode {
-    match read {
-        Ok(read) => then(read),
-        Err(error) => {
-            use std::io::Write as _;
-            let _ = writeln!(std::io::stderr(), "{error}");
+/// Does something to an environment of the catalogue.
+fn on(folder: &Path, name: &str, verb: impl FnOnce(&targets::Environment) -> ExitCode) -> ExitCode {
+    let catalogue = match Catalogue::load(folder) {
+        Ok(catalogue) => catalogue,
+        Err(invalid) => {
+            print::complaint(&invalid);
+            return ExitCode::from(2);
+        }
+    };
+    match catalogue.environment(name) {
+        Ok(environment) => verb(&targets_of(&catalogue, environment)),
+        Err(unknown) => {
+            print::complaint(&unknown);
             ExitCode::from(2)
         }
+    }
+}
+
+/// What a promotion needs to know of an environment.
+fn targets_of(catalogue: &Catalogue, environment: &Environment) -> targets::Environment {
+    let waves = environment.waves().into_iter().map(|wave| {
+        let targets = wave.regions.into_iter().map(|region| targets::Target {
+            region: region.name.clone(),
+            context: region.context.value.to_string(),
+            values: render::values(environment, region),
+        });
+        targets::Wave { name: wave.name.to_string(), targets: targets.collect() }
+    });
+    targets::Environment {
+        name: environment.name.clone(),
+        next: catalogue.after(environment).map(|next| next.name.clone()),
+        waves: waves.collect(),
     }
 }

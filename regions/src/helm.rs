@@ -14,7 +14,7 @@ use crate::cluster::NAMESPACE;
 use crate::release::hex_sha256;
 
 /// Name of the Helm release that templates see.
-const RELEASE_NAME: &str = "service";
+pub const RELEASE_NAME: &str = "service";
 
 /// Bound of a rendering; a template that loops ends here.
 const RENDER: Duration = Duration::from_secs(60);

@@ -1,0 +1,191 @@
+//! `regions render`: exactly what Helm is given for a region, and what a chart makes of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::{Map, Value, json};
+use tokio::runtime::Runtime;
+
+use crate::catalogue::problem::Invalid;
+use crate::catalogue::region::Region;
+use crate::catalogue::{Catalogue, ENVIRONMENT_FILE, Environment, Unknown};
+use crate::cluster::NAMESPACE;
+use crate::helm::{Helm, HelmError, RELEASE_NAME, Values};
+use crate::plan::manifest::{self, ManifestError};
+use crate::print;
+
+/// What to render.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The region, by its name, or as ENVIRONMENT/REGION
+    #[arg(value_name = "REGION")]
+    pub region: String,
+    /// The environment; needed where several have a region of that name
+    #[arg(long = "env", value_name = "ENVIRONMENT")]
+    pub environment: Option<String>,
+    /// Print what Helm makes of this chart, a folder or a package, in place of the values
+    #[arg(long, value_name = "CHART")]
+    pub chart: Option<PathBuf>,
+    /// The Kubernetes version that the chart is rendered for
+    #[arg(long, value_name = "VERSION", default_value = "1.33.0", requires = "chart")]
+    pub kube_version: String,
+    /// The Helm program [default: `helm` from PATH]
+    #[arg(long, value_name = "FILE", requires = "chart")]
+    pub helm: Option<PathBuf>,
+}
+
+/// Why a region is not rendered.
+#[derive(Debug, thiserror::Error)]
+enum RenderError {
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
+    #[error("{region} is in several environments; name one with --env: {}", .environments.join(", "))]
+    Ambiguous { region: String, environments: Vec<String> },
+    #[error("{region} names another environment than --env {environment}")]
+    Contradiction { region: String, environment: String },
+    #[error("start the runtime")]
+    Runtime(#[source] std::io::Error),
+    #[error("find {chart}", chart = .chart.display())]
+    Chart {
+        chart: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("render {chart} for {environment}/{region}", chart = .chart.display())]
+    Helm {
+        chart: PathBuf,
+        environment: String,
+        region: String,
+        #[source]
+        source: HelmError,
+    },
+    #[error("read what Helm rendered")]
+    Manifest(#[from] ManifestError),
+}
+
+/// Renders a region.
+pub fn run(args: &Args, folder: &Path, json: bool) -> ExitCode {
+    match rendered(args, folder, json) {
+        Ok(text) => {
+            print::result(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            print::error(&error);
+            // What Helm refuses was understood; everything else lies in the arguments or the catalogue.
+            ExitCode::from(match error {
+                RenderError::Helm { source: HelmError::Refused { .. }, .. } | RenderError::Manifest(_) => 1,
+                _ => 2,
+            })
+        }
+    }
+}
+
+/// What Helm is given for a region: both files, then both names.
+pub fn values(environment: &Environment, region: &Region) -> Values {
+    Values {
+        files: vec![
+            (ENVIRONMENT_FILE.into(), environment.text().into()),
+            (format!("{}.yaml", region.name), region.text().into()),
+        ],
+        set: BTreeMap::from([
+            ("environment".into(), environment.name.clone()),
+            ("region".into(), region.name.clone()),
+        ]),
+    }
+}
+
+/// What a chart sees as its values. No key is in both files.
+pub fn merged(environment: &Environment, region: &Region) -> Map<String, Value> {
+    let names = [("environment", &environment.name), ("region", &region.name)];
+    let names = names.into_iter().map(|(key, name)| (key.to_owned(), Value::from(name.as_str())));
+    let files = environment.said().iter().chain(region.said());
+    files.map(|(key, value)| (key.clone(), value.clone())).chain(names).collect()
+}
+
+fn rendered(args: &Args, folder: &Path, json: bool) -> Result<String, RenderError> {
+    let catalogue = Catalogue::load(folder)?;
+    let (environment, region) = find(&catalogue, args)?;
+    let Some(chart) = &args.chart else {
+        return Ok(if json { pretty(&merged(environment, region)) } else { documents(environment, region) });
+    };
+    let rendering = Runtime::new().map_err(RenderError::Runtime)?.block_on(async {
+        // Helm runs elsewhere, and takes a chart that is not there for the name of one.
+        let chart =
+            chart.canonicalize().map_err(|source| RenderError::Chart { chart: chart.clone(), source })?;
+        let helm = |source| RenderError::Helm {
+            chart: chart.clone(),
+            environment: environment.name.clone(),
+            region: region.name.clone(),
+            source,
+        };
+        let program = Helm::find(args.helm.as_deref()).map_err(helm)?;
+        program.template(&chart, &values(environment, region), &args.kube_version).await.map_err(helm)
+    })?;
+    if !json {
+        return Ok(rendering);
+    }
+    let objects: Vec<Value> = manifest::parse(&rendering)?.into_iter().map(|object| object.value).collect();
+    Ok(pretty(&json!({"values": merged(environment, region), "objects": objects})))
+}
+
+/// The region that is meant.
+fn find<'a>(catalogue: &'a Catalogue, args: &Args) -> Result<(&'a Environment, &'a Region), RenderError> {
+    let (named, name) = match args.region.split_once('/') {
+        Some((environment, name)) => (Some(environment), name),
+        None => (None, args.region.as_str()),
+    };
+    if let (Some(named), Some(environment)) = (named, &args.environment)
+        && named != environment
+    {
+        let environment = environment.clone();
+        return Err(RenderError::Contradiction { region: args.region.clone(), environment });
+    }
+    if let Some(environment) = named.or(args.environment.as_deref()) {
+        let environment = catalogue.environment(environment)?;
+        return Ok((environment, environment.region(name)?));
+    }
+    let found: Vec<_> = catalogue
+        .environments()
+        .iter()
+        .filter_map(|environment| Some((environment, environment.region(name).ok()?)))
+        .collect();
+    match found[..] {
+        [one] => Ok(one),
+        [] => Err(catalogue.no_region(name).into()),
+        _ => {
+            let environments = found.iter().map(|(environment, _)| environment.name.clone()).collect();
+            Err(RenderError::Ambiguous { region: name.into(), environments })
+        }
+    }
+}
+
+/// Helm's command line, then each thing that Helm is given as a document.
+fn documents(environment: &Environment, region: &Region) -> String {
+    let mut text = format!(
+        "# {}/{}: what Helm is given; a later document overrides an earlier one\n\
+         # helm template {RELEASE_NAME} CHART --namespace {NAMESPACE} --no-hooks --include-crds \\\n\
+         #   --values {} \\\n#   --values {} \\\n",
+        environment.name, region.name, environment.file, region.file,
+    );
+    let values = values(environment, region);
+    let set: Vec<String> =
+        values.set.iter().map(|(key, value)| format!("--set-string {key}={value}")).collect();
+    text.push_str(&format!("#   {}\n", set.join(" ")));
+    for (path, (_, content)) in [&environment.file, &region.file].into_iter().zip(&values.files) {
+        text.push_str(&format!("---\n# {path}\n{}\n", content.trim_end()));
+    }
+    text.push_str("---\n# names\n");
+    for (key, value) in &values.set {
+        // Helm is given text, whatever a YAML reader would take the name for.
+        text.push_str(&format!("{key}: {}\n", Value::from(value.as_str())));
+    }
+    text
+}
+
+fn pretty(value: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(value).map(|text| text + "\n").unwrap_or_default()
+}
