@@ -16,6 +16,7 @@ pub(super) fn check(
     let at = |line: usize, column: usize| Place::at(file, Position { line, column });
     let problem = |place, found: String| Some(Problem::new(place, "", found, allowed.clone()));
     // Editors look for it in the comments at the top.
+    let text = text.trim_start_matches('\u{feff}');
     let mut comments =
         (1..).zip(text.lines()).take_while(|(_, line)| line.starts_with('#') || line.is_empty());
     let named = comments.find_map(|(line, comment)| {
@@ -27,7 +28,7 @@ pub(super) fn check(
     };
     let place = at(line, comment.find('=').map_or(1, |before| before + 2));
     let leads_to = Path::new(&**file).parent().unwrap_or(Path::new("")).join(path);
-    if Path::new(path).file_name().is_none_or(|name| name != schema) {
+    if Path::new(path).is_absolute() || Path::new(path).file_name().is_none_or(|name| name != schema) {
         return problem(place, format!("the schema {}", quoted(path)));
     }
     if !is_file(&leads_to) {

@@ -101,7 +101,7 @@ pub struct Provided<T> {
 
 impl<T> Provided<T> {
     /// With another value from the same place.
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Provided<U> {
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Provided<U> {
         Provided { value: change(self.value), from: self.from }
     }
 }

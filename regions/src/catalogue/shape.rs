@@ -62,7 +62,7 @@ fn in_words(schema: &Value, root: &Value) -> String {
         Some("object") => match schema.get("properties").and_then(Value::as_object) {
             Some(properties) => {
                 let keys: Vec<&str> = properties.keys().map(String::as_str).collect();
-                format!("a map with the keys {}", keys.join(", "))
+                format!("a map with the key{} {}", if keys.len() == 1 { "" } else { "s" }, keys.join(", "))
             }
             None => "a map of one or more names".into(),
         },
@@ -111,7 +111,7 @@ impl Checker<'_> {
         let mut meant = BTreeSet::new();
         for entry in entries {
             let path = join(path, &entry.key);
-            let Some(schema) = self.schema_of(entry, schema, &path, &mut meant) else { continue };
+            let Some(schema) = self.schema_of(entry, entries, schema, &path, &mut meant) else { continue };
             if let Some(value) = self.value(&entry.value, schema, entry.position, &path) {
                 map.insert(entry.key.clone(), value);
             }
@@ -140,6 +140,7 @@ impl Checker<'_> {
     fn schema_of<'s>(
         &mut self,
         entry: &Entry,
+        entries: &[Entry],
         schema: &'s Value,
         path: &str,
         meant: &mut BTreeSet<&'s str>,
@@ -167,7 +168,8 @@ impl Checker<'_> {
             "a key that is not known here",
             format!("the keys {}", keys().collect::<Vec<_>>().join(", ")),
         );
-        if let Some(near) = nearest(key, keys()) {
+        let missing = keys().filter(|key| entries.iter().all(|entry| entry.key != *key));
+        if let Some(near) = nearest(key, missing) {
             problem.hint = Some(format!("did you mean `{near}`?"));
             meant.insert(near);
         } else if let Some((name, _)) = key.split_once(':').filter(|(name, _)| properties.contains_key(*name))
@@ -190,17 +192,17 @@ impl Checker<'_> {
             return None;
         }
         let mut values = Vec::new();
-        let mut lines: HashMap<String, usize> = HashMap::new();
+        let mut seen: HashMap<String, usize> = HashMap::new();
         for (index, node) in nodes.iter().enumerate() {
-            let path = format!("{path}[{index}]");
-            let Some(value) = self.value(node, &schema["items"], node.position, &path) else { continue };
+            let item = format!("{path}[{index}]");
+            let Some(value) = self.value(node, &schema["items"], node.position, &item) else { continue };
             let text = value.to_string();
-            if let Some(line) = lines.get(&text).filter(|_| schema["uniqueItems"] == true) {
-                let found = format!("{} again, first on line {line}", quoted(text.trim_matches('"')));
-                self.tell(node.position, &path, found, "each item once");
+            if let Some(first) = seen.get(&text).filter(|_| schema["uniqueItems"] == true) {
+                let found = format!("{} again, as in {path}[{first}]", quoted(text.trim_matches('"')));
+                self.tell(node.position, &item, found, "each item once");
                 continue;
             }
-            lines.insert(text, node.position.line);
+            seen.insert(text, index);
             values.push(value);
         }
         (values.len() == nodes.len()).then_some(Value::Array(values))

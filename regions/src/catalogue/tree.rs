@@ -12,6 +12,9 @@ use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Sp
 use super::problem::{Place, Position, Problem, quoted};
 use super::scalar::Scalar;
 
+/// Lists and maps inside of each other that are read; a catalogue has five.
+const DEEPEST: usize = 16;
+
 /// A node and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
@@ -63,8 +66,8 @@ pub(super) fn parse(file: &Arc<str>, text: &str, problems: &mut Vec<Problem>) ->
         emit_comments: false,
         emit_unresolved_aliases: true,
         strict_indentation: true,
-        flow_nesting_limit: 16,
-        block_nesting_limit: 16,
+        flow_nesting_limit: DEEPEST,
+        block_nesting_limit: DEEPEST,
     };
     let mut documents = 0;
     for event in Parser::new_from_str_with_options(text, options) {
@@ -258,7 +261,7 @@ fn unreadable_characters(file: &Arc<str>, text: &str) -> Vec<Problem> {
             '\u{feff}' => ("a byte order mark".to_owned(), "save the file as UTF-8 without it"),
             other => (format!("the character U+{:04X}", u32::from(other)), "take it out"),
         };
-        Some(Problem::new(place, "", found, "spaces, line feeds and characters that are seen").hint(hint))
+        Some(Problem::new(place, "", found, "visible characters, spaces and line feeds").hint(hint))
     };
     (1..).zip(text.split('\n')).filter_map(in_line).collect()
 }
@@ -271,15 +274,20 @@ fn is_strange(c: char) -> bool {
 /// An error of the parser. Nothing after it can be read.
 fn syntax(file: &Arc<str>, error: &ScanError) -> Problem {
     let place = Place::at(file, position(*error.marker()));
-    let hint = match error.kind() {
-        ErrorKind::DirectiveDisallowed => "take the line that begins with % out",
-        ErrorKind::InvalidIndentation | ErrorKind::SimpleKeyExpected => {
-            "look at the indentation here and on the line above"
+    let problem = |found: String, allowed: &str| Problem::new(place, "", found, allowed);
+    match error.kind() {
+        ErrorKind::DirectiveDisallowed => problem("a directive (`%`)".into(), "a file without directives"),
+        ErrorKind::RecursionLimitExceeded => {
+            problem("lists and maps inside of each other".into(), &format!("at most {DEEPEST} of them"))
         }
-        ErrorKind::RecursionLimitExceeded => "nothing in a catalogue is nested so deep",
-        _ => "look at this line and the one above",
-    };
-    Problem::new(place, "", error.info(), "YAML").hint(hint)
+        kind => {
+            let hint = match kind {
+                ErrorKind::SimpleKeyExpected => "write `key: value`, with a space after the colon",
+                _ => "look at this line and those above: indentation, and brackets or quotes without an end",
+            };
+            problem(format!("what is not YAML: {}", error.info()), "YAML").hint(hint)
+        }
+    }
 }
 
 #[cfg(test)]

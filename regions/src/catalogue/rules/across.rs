@@ -1,6 +1,6 @@
 //! Rules between regions and between environments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
@@ -12,19 +12,19 @@ use crate::catalogue::text::{Cidr, DomainName, Location, ProjectId};
 /// What regions of one environment must not share.
 pub(super) fn within(environment: &EnvironmentDraft, problems: &mut Vec<Problem>) {
     ranges(environment, problems);
-    let place = |region: &Drafted<'_>, key: &str| region.own.place(&[key]);
     let mut locations = Unique::new("location", "one region in each location");
     let mut sources = Unique::new("geo", "clients of each location sent to one region");
+    let mut twice = BTreeSet::new();
     for region in environment.drafted() {
-        let location: Option<(Location, Place)> = region.own.get("location").right();
-        let seen =
-            location.is_none_or(|(location, place)| locations.take(location.as_str(), place, problems));
-        // Two regions in one place have one source, too: once is enough.
-        if let Some(geo) = region.geo().filter(|_| seen) {
-            let place = provided_at(&geo, &region).unwrap_or_else(|| place(&region, "location"));
-            let _ = sources.take(geo.value.as_str(), place, problems);
+        if let Some((location, place)) = region.own.get::<Location>("location").right()
+            && !locations.take(location.as_str(), place, problems)
+        {
+            twice.insert(region.name);
         }
     }
+    // Two regions in one location have one source, too: once is enough.
+    let regions = environment.drafted().filter(|region| !twice.contains(region.name));
+    sources.take_all(regions, |region| region.geo().map(|geo| geo.map(|geo| geo.to_string())), problems);
 }
 
 /// Ranges that overlap, each with one before it.
@@ -59,30 +59,34 @@ pub(super) fn between(environments: &[EnvironmentDraft], problems: &mut Vec<Prob
     let mut contexts = Unique::new("kubernetes.context", "a cluster that no other region has");
     let mut vaults = Unique::new("vault.address", "a Vault that no other region has");
     let mut watchers = Unique::new("watcher.address", "a watcher that no other region has");
-    for environment in environments {
-        if let Some(own) = &environment.own {
-            if let Some((order, place)) = own.get::<u16>("order").right() {
-                let _ = orders.take(&order.to_string(), place, problems);
-            }
-            if let Some((project, place)) = own.get::<ProjectId>("project").right() {
-                let _ = projects.take(project.as_str(), place, problems);
-            }
-            if let Some((domain, place)) = own.get::<DomainName>("domain").right() {
-                let _ = domains.take(domain.as_str(), place, problems);
-            }
+    for own in environments.iter().filter_map(|environment| environment.own.as_ref()) {
+        if let Some((order, place)) = own.get::<u16>("order").right() {
+            orders.take(&order.to_string(), place, problems);
         }
-        for region in environment.drafted() {
-            if let Some(context) = region.context() {
-                contexts.take_of(&region, context.value.as_str(), &context, problems);
-            }
-            if let Some(vault) = region.vault() {
-                vaults.take_of(&region, &vault.value.as_str().to_lowercase(), &vault, problems);
-            }
-            if let Some(watcher) = region.watcher() {
-                watchers.take_of(&region, &watcher.value.as_str().to_lowercase(), &watcher, problems);
-            }
+        if let Some((project, place)) = own.get::<ProjectId>("project").right() {
+            projects.take(project.as_str(), place, problems);
+        }
+        if let Some((domain, place)) = own.get::<DomainName>("domain").right() {
+            domains.take(domain.as_str(), place, problems);
         }
     }
+    let regions = || environments.iter().flat_map(EnvironmentDraft::drafted);
+    contexts.take_all(
+        regions(),
+        |region| Some(region.context()?.map(|context| context.to_string())),
+        problems,
+    );
+    let lower = |address: String| address.to_lowercase();
+    vaults.take_all(
+        regions(),
+        |region| Some(region.vault()?.map(|vault| lower(vault.to_string()))),
+        problems,
+    );
+    watchers.take_all(
+        regions(),
+        |region| Some(region.watcher()?.map(|one| lower(one.to_string()))),
+        problems,
+    );
 }
 
 /// Values that may be given once.
@@ -99,34 +103,40 @@ impl Unique {
 
     /// Takes a value; tells of one that was taken before, and where. Whether it was new.
     fn take(&mut self, value: &str, place: Place, problems: &mut Vec<Problem>) -> bool {
-        if let Some(first) = self.seen.get(value) {
-            let found = format!("{} again, first at {first}", quoted(value));
-            problems.push(Problem::new(place, self.key, found, self.allowed));
-            return false;
-        }
-        self.seen.insert(value.into(), place);
-        true
+        self.take_as(self.key.into(), value, place, problems)
     }
 
-    /// Takes a region's value.
-    fn take_of<T>(
+    fn take_as(&mut self, key: String, value: &str, place: Place, problems: &mut Vec<Problem>) -> bool {
+        let Some(first) = self.seen.get(value) else {
+            self.seen.insert(value.into(), place);
+            return true;
+        };
+        let found = if *first == place {
+            format!("{} for several regions", quoted(value))
+        } else {
+            format!("{} again, first at {first}", quoted(value))
+        };
+        problems.push(Problem::new(place, key, found, self.allowed));
+        false
+    }
+
+    /// Takes what each region has. What a file says is told rather than what follows by convention.
+    fn take_all<'a>(
         &mut self,
-        region: &Drafted<'_>,
-        value: &str,
-        from: &Provided<T>,
+        regions: impl Iterator<Item = Drafted<'a>>,
+        value: impl Fn(&Drafted<'a>) -> Option<Provided<String>>,
         problems: &mut Vec<Problem>,
     ) {
-        let place = provided_at(from, region).unwrap_or_else(|| Place::file(&region.own.file));
-        let _ = self.take(value, place, problems);
-    }
-}
-
-/// Where a region's value is given; nothing for a convention. A default is given to the region, so to speak in
-/// its own file: that is where another value would go.
-fn provided_at<T>(provided: &Provided<T>, region: &Drafted<'_>) -> Option<Place> {
-    match &provided.from {
-        Origin::Region(place) => Some(place.clone()),
-        Origin::Defaults(_) => Some(Place::file(&region.own.file)),
-        Origin::Convention => None,
+        let (conventions, given): (Vec<_>, Vec<_>) = regions
+            .filter_map(|region| Some((value(&region)?, Place::file(&region.own.file))))
+            .partition(|(provided, _)| provided.from == Origin::Convention);
+        for (provided, file) in conventions.into_iter().chain(given) {
+            let (key, place) = match provided.from {
+                Origin::Convention => (self.key.into(), file),
+                Origin::Region(place) => (self.key.into(), place),
+                Origin::Defaults(place) => (format!("defaults.{}", self.key), place),
+            };
+            self.take_as(key, &provided.value, place, problems);
+        }
     }
 }
