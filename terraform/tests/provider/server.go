@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hashicorp/terraform-plugin-go/tfprotov5"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+)
+
+type server struct {
+	schema *tfprotov5.GetProviderSchemaResponse
+}
+
+func (s *server) GetMetadata(context.Context, *tfprotov5.GetMetadataRequest) (*tfprotov5.GetMetadataResponse, error) {
+	out := &tfprotov5.GetMetadataResponse{}
+	for name := range s.schema.ResourceSchemas {
+		out.Resources = append(out.Resources, tfprotov5.ResourceMetadata{TypeName: name})
+	}
+	return out, nil
+}
+
+func (s *server) GetProviderSchema(context.Context, *tfprotov5.GetProviderSchemaRequest) (*tfprotov5.GetProviderSchemaResponse, error) {
+	return s.schema, nil
+}
+
+func (s *server) PrepareProviderConfig(_ context.Context, r *tfprotov5.PrepareProviderConfigRequest) (*tfprotov5.PrepareProviderConfigResponse, error) {
+	return &tfprotov5.PrepareProviderConfigResponse{PreparedConfig: r.Config}, nil
+}
+
+// PlanResourceChange plans what Terraform proposes; what only the cloud could tell is unknown until it is created.
+func (s *server) PlanResourceChange(_ context.Context, r *tfprotov5.PlanResourceChangeRequest) (*tfprotov5.PlanResourceChangeResponse, error) {
+	schema, err := s.resource(r.TypeName)
+	if err != nil {
+		return nil, err
+	}
+	prior, err := r.PriorState.Unmarshal(schema.ValueType())
+	if err != nil {
+		return nil, fmt.Errorf("prior state of %s: %w", r.TypeName, err)
+	}
+	planned, err := r.ProposedNewState.Unmarshal(schema.ValueType())
+	if err != nil {
+		return nil, fmt.Errorf("proposed state of %s: %w", r.TypeName, err)
+	}
+	if prior.IsNull() {
+		if planned, err = rewrite(schema.Block, planned, unknown); err != nil {
+			return nil, fmt.Errorf("planning %s: %w", r.TypeName, err)
+		}
+	}
+	value, err := tfprotov5.NewDynamicValue(schema.ValueType(), planned)
+	return &tfprotov5.PlanResourceChangeResponse{PlannedState: &value}, err
+}
+
+// ApplyResourceChange makes nothing: the planned state with placeholders becomes the state.
+func (s *server) ApplyResourceChange(_ context.Context, r *tfprotov5.ApplyResourceChangeRequest) (*tfprotov5.ApplyResourceChangeResponse, error) {
+	schema, err := s.resource(r.TypeName)
+	if err != nil {
+		return nil, err
+	}
+	planned, err := r.PlannedState.Unmarshal(schema.ValueType())
+	if err != nil {
+		return nil, fmt.Errorf("planned state of %s: %w", r.TypeName, err)
+	}
+	made, err := rewrite(schema.Block, planned, placeholders(label(r.TypeName, planned)))
+	if err != nil {
+		return nil, fmt.Errorf("applying %s: %w", r.TypeName, err)
+	}
+	value, err := tfprotov5.NewDynamicValue(schema.ValueType(), made)
+	return &tfprotov5.ApplyResourceChangeResponse{NewState: &value}, err
+}
+
+func (s *server) ReadResource(_ context.Context, r *tfprotov5.ReadResourceRequest) (*tfprotov5.ReadResourceResponse, error) {
+	return &tfprotov5.ReadResourceResponse{NewState: r.CurrentState}, nil
+}
+
+func (s *server) UpgradeResourceState(_ context.Context, r *tfprotov5.UpgradeResourceStateRequest) (*tfprotov5.UpgradeResourceStateResponse, error) {
+	schema, err := s.resource(r.TypeName)
+	if err != nil {
+		return nil, err
+	}
+	state, err := r.RawState.UnmarshalWithOpts(schema.ValueType(), tfprotov5.UnmarshalOpts{
+		ValueFromJSONOpts: tftypes.ValueFromJSONOpts{IgnoreUndefinedAttributes: true},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("stored state of %s: %w", r.TypeName, err)
+	}
+	value, err := tfprotov5.NewDynamicValue(schema.ValueType(), state)
+	return &tfprotov5.UpgradeResourceStateResponse{UpgradedState: &value}, err
+}
+
+func (s *server) resource(name string) (*tfprotov5.Schema, error) {
+	schema, found := s.schema.ResourceSchemas[name]
+	if !found {
+		return nil, fmt.Errorf("the schema file has no %s; generate it again", name)
+	}
+	return schema, nil
+}
