@@ -103,7 +103,7 @@ impl Keeper {
                     tokio::time::sleep_until(looked + self.kv.spacing.0).await;
                 }
                 // A nudge is kept until there is a token: it can do nothing before.
-                Look::NoToken => tokio::time::sleep(self.tokens.wait().await).await,
+                Look::NoToken => self.tokens.wait().await,
                 Look::Failed(failure) => {
                     failures += 1;
                     let failed = Instant::now();

@@ -325,17 +325,13 @@ mod tests {
     fn a_swap_leaves_only_todays_content() {
         let folder = tempfile::tempdir().unwrap();
         let content = |text: &str| Zeroizing::new(text.as_bytes().to_vec());
-        std::fs::create_dir(folder.path().join("..left-by-a-killed-agent")).unwrap();
+        fs::create_dir(folder.path().join("..left-by-a-killed-agent")).unwrap();
         swap(folder.path(), &[("a", content("1")), ("b", content("1"))]).unwrap();
         swap(folder.path(), &[("a", content("2"))]).unwrap();
-        assert_eq!(std::fs::read_to_string(folder.path().join("a")).unwrap(), "2");
+        assert_eq!(fs::read_to_string(folder.path().join("a")).unwrap(), "2");
         assert!(!folder.path().join("b").exists());
-        assert_eq!(
-            std::fs::read_dir(folder.path()).unwrap().count(),
-            3,
-            "the link, the content and the file"
-        );
-        let mode = std::fs::metadata(folder.path().join("a")).unwrap().mode();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "the link, the content and the file");
+        let mode = fs::metadata(folder.path().join("a")).unwrap().mode();
         assert_eq!(mode & 0o777, 0o440);
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 const SHORTEST_RETRY: Duration = Duration::from_millis(50);
 /// The first retry is drawn from up to this long.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// The first wait after a refused login.
+const FIRST_REFUSED: Duration = Duration::from_secs(1);
 /// While Vault cannot be used, a nudge shortens the wait to this and no further.
 const NUDGED_RETRY: Duration = Duration::from_secs(1);
 
@@ -30,6 +32,16 @@ pub fn retry_in(failures: u32, longest: Duration, retry_after: Option<Duration>,
     let ceiling = doubled.min(longest);
     let jittered = ceiling.mul_f64(draw.clamp(0.0, 1.0)).max(SHORTEST_RETRY.min(longest));
     retry_after.unwrap_or_default().saturating_add(jittered)
+}
+
+/// How long to wait before the login after `refusals` refused ones in a row (from 1): doubling from a second,
+/// half of it spread by `draw` (0 to 1), never over six times `longest`. Slower than [`retry_in`], since the
+/// same credentials are seldom taken later, and Vault locks a role out after a few refusals.
+pub fn refused_login_in(refusals: u32, longest: Duration, draw: f64) -> Duration {
+    let doubled = FIRST_REFUSED
+        .saturating_mul(1_u32.checked_shl(refusals.saturating_sub(1)).unwrap_or(u32::MAX))
+        .min(longest.saturating_mul(6));
+    doubled.mul_f64(0.5 + 0.5 * draw.clamp(0.0, 1.0))
 }
 
 /// What remains of the wait `retry` when a nudge comes, from the failure on: a second at most, but never less
@@ -87,6 +99,17 @@ mod tests {
             prop_assert!(wait >= after.unwrap_or_default());
             prop_assert!(wait <= after.unwrap_or_default() + longest);
             prop_assert!(wait >= SHORTEST_RETRY.min(longest));
+        }
+
+        #[test]
+        fn refused_logins_grow_rarer_and_never_stop(
+            refusals in 1_u32..10_000, longest in 200_u64..100_000, draw in 0.0_f64..=1.0,
+        ) {
+            let longest = Duration::from_millis(longest);
+            let wait = refused_login_in(refusals, longest, draw);
+            prop_assert!(wait >= FIRST_REFUSED.min(longest * 6) / 2);
+            prop_assert!(wait <= longest * 6);
+            prop_assert!(refused_login_in(refusals + 1, longest, draw) >= wait);
         }
 
         #[test]

@@ -1,6 +1,7 @@
 //! Logging in to Vault.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustify::endpoint::Endpoint;
@@ -44,6 +45,20 @@ struct Unwrapped {
     secret_id: SecretString,
 }
 
+/// A file as it was at one moment.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(file: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(file).ok()?;
+        Some(Stamp { inode: metadata.ino(), changed: (metadata.ctime(), metadata.ctime_nsec()) })
+    }
+}
+
 #[derive(Deserialize)]
 struct AuthAnswer {
     auth: AuthData,
@@ -85,6 +100,21 @@ impl Login {
         !matches!(self.auth, Auth::Token(_))
     }
 
+    /// What tells whether somebody put other credentials there, without reading them.
+    pub(crate) fn credentials(&self) -> Vec<Option<Stamp>> {
+        let files: Vec<&PathBuf> = match &self.auth {
+            Auth::AppRole(role) => role
+                .role_id_file
+                .iter()
+                .chain(&role.secret_id_file)
+                .chain(&role.wrapped_secret_id_file)
+                .collect(),
+            Auth::Kubernetes(jwt) | Auth::Jwt(jwt) => vec![&jwt.jwt_file],
+            Auth::Token(token) => vec![&token.file],
+        };
+        files.into_iter().map(|file| Stamp::of(file)).collect()
+    }
+
     /// Logs in.
     ///
     /// # Errors
@@ -105,7 +135,7 @@ impl Login {
                     role_id,
                     secret_id: secret_id.expose_secret().to_owned(),
                 };
-                let hint = "check role_id, and whether the secret id was used up, has ended or was destroyed";
+                let hint = "check role_id, and whether the secret id was used up, has ended or was destroyed; after some refusals Vault locks the role out for a while";
                 exchange(transport, endpoint, hint).await
             }
             Auth::Kubernetes(jwt) => {

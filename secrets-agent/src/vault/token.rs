@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use vaultrs::api::token::requests::{RenewTokenSelfRequest, RevokeTokenSelfRequest};
 
-use super::auth::{Granted, granted, look_up};
+use super::auth::{Granted, Stamp, granted, look_up};
 use super::{Denial, Failure, Login, Transport};
 use crate::jitter::Jitter;
 use crate::metrics::Metrics;
@@ -19,6 +19,8 @@ use crate::schedule;
 
 /// How long the last call at the agent's own end may take.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How often is looked whether somebody put other credentials there, while logins fail.
+const LOOK_FOR_CREDENTIALS: Duration = Duration::from_millis(500);
 
 /// The keeper of the agent's token.
 #[derive(Debug)]
@@ -40,8 +42,18 @@ struct Held {
     doubted: bool,
     /// The role's tokens may not look themselves up, so that a plain 403 never says that one is dead.
     mute: bool,
-    /// While logins fail: how often, why, and until when no other is tried.
-    refused: Option<(u32, Failure, Instant)>,
+    failed: Option<FailedLogin>,
+}
+
+/// While logins fail: what the last one came to.
+#[derive(Debug)]
+struct FailedLogin {
+    /// How often in a row.
+    times: u32,
+    why: Failure,
+    /// No other is tried before, unless other credentials are there.
+    until: Instant,
+    credentials: Vec<Option<Stamp>>,
 }
 
 /// A token that was alive when it was handed out.
@@ -95,23 +107,24 @@ impl Tokens {
     /// while logins fail, the next is made only when its wait is over.
     ///
     /// # Errors
-    /// Why there is no token. [`Tokens::wait`] tells for how long not to ask again.
+    /// Why there is no token. [`Tokens::wait`] comes back when it is worth to ask again.
     pub(crate) async fn get(&self) -> Result<Token, Failure> {
         let mut held = self.held.lock().await;
         if let Some(token) = held.token.as_ref().filter(|token| !token.has_ended()) {
             return Ok(token.clone());
         }
         held.token = None;
-        if let Some((_, failure, until)) = &held.refused
-            && *until > Instant::now()
+        if let Some(failed) = &held.failed
+            && !self.may_try_again(failed)
         {
-            return Err(failure.clone());
+            return Err(failed.why.clone());
         }
         let asked = Instant::now();
+        let credentials = self.login.credentials();
         match self.login.log_in(&self.transport).await {
             Ok(granted) => {
                 self.metrics.logins.inc();
-                held.refused = None;
+                held.failed = None;
                 let ends = (!granted.life.is_zero()).then(|| asked + granted.life);
                 let id = self.last_id.fetch_add(1, Ordering::Relaxed);
                 let Granted { token: secret, life, renewable } = granted;
@@ -126,25 +139,36 @@ impl Tokens {
             }
             Err(failure) => {
                 self.metrics.login_failures.inc();
-                let failures = held.refused.as_ref().map_or(1, |(count, ..)| count.saturating_add(1));
-                let wait = schedule::retry_in(
-                    failures,
-                    self.longest_retry,
-                    failure.retry_after(),
-                    self.jitter.draw(),
-                );
-                held.refused = Some((failures, failure.clone(), Instant::now() + wait));
+                let times = held.failed.as_ref().map_or(1, |failed| failed.times.saturating_add(1));
+                let (longest, draw) = (self.longest_retry, self.jitter.draw());
+                let wait = match &failure {
+                    Failure::LoginRefused { .. } => schedule::refused_login_in(times, longest, draw),
+                    other => schedule::retry_in(times, longest, other.retry_after(), draw),
+                };
+                let until = Instant::now() + wait;
+                held.failed = Some(FailedLogin { times, why: failure.clone(), until, credentials });
                 Err(failure)
             }
         }
     }
 
-    /// How long until another login may be tried.
-    pub(crate) async fn wait(&self) -> Duration {
-        match &self.held.lock().await.refused {
-            Some((.., until)) => until.saturating_duration_since(Instant::now()),
-            None => Duration::ZERO,
+    /// Waits until another login may be tried.
+    pub(crate) async fn wait(&self) {
+        loop {
+            let left = match &self.held.lock().await.failed {
+                Some(failed) if !self.may_try_again(failed) => {
+                    failed.until.saturating_duration_since(Instant::now())
+                }
+                _ => return,
+            };
+            tokio::time::sleep(left.min(LOOK_FOR_CREDENTIALS)).await;
         }
+    }
+
+    /// Other credentials are worth a try at once, but not against Vault's wish to be left alone.
+    fn may_try_again(&self, failed: &FailedLogin) -> bool {
+        failed.until <= Instant::now()
+            || (failed.why.retry_after().is_none() && failed.credentials != self.login.credentials())
     }
 
     /// Called after a 403: finds out whether the token is dead, and lets go of it if so.
@@ -281,5 +305,48 @@ impl Tokens {
                 Ok(Err(_)) | Err(_) => info!("the Vault token was not revoked and ends by itself"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::units::Time;
+
+    /// A keeper whose logins fail before anything is sent, since there is no authority to trust.
+    fn tokens(file: std::path::PathBuf) -> Tokens {
+        let second = Time(Duration::from_secs(1));
+        let vault = config::Vault {
+            address: "https://localhost:1".to_owned(),
+            ca_file: "/nowhere".into(),
+            namespace: None,
+            timeout: second,
+            longest_retry: second,
+        };
+        let login = Login::new(config::Auth::Token(config::TokenFile { file }));
+        let transport = Arc::new(Transport::new(&vault, 1 << 20));
+        Tokens::new(transport, login, second.0, Jitter::new("pod"), Arc::new(Metrics::default()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_login_is_not_tried_again_before_its_wait_is_over_or_other_credentials_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "one").unwrap();
+        let tokens = tokens(file.clone());
+        for _ in 0..5 {
+            assert!(matches!(tokens.get().await, Err(Failure::Untrusted { .. })));
+        }
+        assert_eq!(tokens.metrics.login_failures.get(), 1);
+        std::fs::write(folder.path().join("next"), "two").unwrap();
+        std::fs::rename(folder.path().join("next"), &file).unwrap();
+        for _ in 0..5 {
+            let _ = tokens.get().await;
+        }
+        assert_eq!(tokens.metrics.login_failures.get(), 2, "other credentials are tried at once, and once");
+        tokens.wait().await;
+        let _ = tokens.get().await;
+        assert_eq!(tokens.metrics.login_failures.get(), 3);
     }
 }

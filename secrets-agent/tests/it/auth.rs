@@ -183,3 +183,41 @@ async fn a_missing_credential_is_named_and_awaited() -> Outcome {
     wait_until("the login", SOON, async || scenario.audited("auth/approle/login") == 1).await?;
     agent.delivered(1).await
 }
+
+#[tokio::test]
+async fn the_role_id_may_be_in_a_file() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let file = scenario.path("role-id");
+    std::fs::write(&file, format!("{}\n", scenario.role.role_id))?;
+    let mut settings = scenario.settings();
+    settings.auth = format!(
+        "[auth.approle]\nrole_id_file = \"{}\"\nsecret_id_file = \"{}\"\n",
+        file.display(),
+        scenario.path("secret-id").display()
+    );
+    settings.start()?.delivered(1).await
+}
+
+#[tokio::test]
+async fn another_wrapped_secret_id_is_used_when_the_former_is_gone() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let wrapping = scenario.admin.wrapped_secret_id("service", 60).await?;
+    write_private(&scenario.path("wrapped"), wrapping.expose_secret().as_bytes())?;
+    let agent = wrapped(&scenario).start()?;
+    agent.delivered(1).await?;
+
+    // The role is made anew with the same role id, so that every secret id of it is gone.
+    let role_id = json!({"role_id": scenario.role.role_id});
+    scenario.admin.call(Method::DELETE, "auth/approle/role/service", None).await?;
+    scenario.admin.create_approle("service", json!({"token_policies": ["service"]})).await?;
+    scenario.admin.call(Method::POST, "auth/approle/role/service/role-id", Some(role_id)).await?;
+    scenario.admin.revoke_prefix("auth/approle/login").await?;
+    agent.nudge(None).await?;
+    agent.error("log in to Vault was refused").await?;
+
+    let wrapping = scenario.admin.wrapped_secret_id("service", 60).await?;
+    write_private(&scenario.path("wrapped"), wrapping.expose_secret().as_bytes())?;
+    agent.recovered().await?;
+    assert_eq!(scenario.audited("sys/wrapping/unwrap"), 2);
+    Ok(())
+}

@@ -179,6 +179,7 @@ async fn nothing_under_the_floor_is_delivered_even_by_a_fresh_agent() -> Outcome
     settings.more = format!("[floor]\ndir = \"{}\"\n", floors.display());
     let agent = settings.start()?;
     agent.error("older than version 2 of 2020-01-01T00:00:00Z that the region has seen").await?;
+    assert_eq!(agent.metric("secrets_agent_secret_stepped_back{secret=\"config\"}").await?, 1.0);
     assert_eq!(agent.socket.get("/v1/secrets/config").await?.status, 503);
     std::fs::write(floors.join("config"), "{}")?;
     agent.nudge(None).await?;
@@ -210,4 +211,62 @@ async fn a_document_that_cannot_be_handed_over_leaves_the_last_good_one() -> Out
     let version = scenario.write("good again").await?;
     agent.nudge(None).await?;
     agent.delivered(version).await
+}
+
+#[tokio::test]
+async fn a_version_that_is_only_to_be_deleted_later_stays_readable() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let later = json!({"delete_version_after": "1h"});
+    scenario.admin.call(http::Method::POST, "kv/metadata/service/config", Some(later)).await?;
+    let former = scenario.write("two").await?;
+    let agent = scenario.settings().start()?;
+    agent.delivered(former).await?;
+    let version = scenario.write("three").await?;
+    let asked = scenario.audited("kv/metadata/service/config");
+    agent.nudge(Some(version)).await?;
+    agent.delivered(version).await?;
+    agent.nudge(None).await?;
+    wait_until("the former version to be asked for twice", SOON, async || {
+        scenario.audited("kv/metadata/service/config") >= asked + 2
+    })
+    .await?;
+    let answer = agent.socket.get(&format!("/v1/secrets/config?version={former}")).await?;
+    assert_eq!((answer.status, answer.value()?["data"]["value"].as_str()), (StatusCode::OK, Some("two")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_policy_without_metadata_is_named_once() -> Outcome {
+    let scenario = Scenario::new().await?;
+    scenario.admin.write_policy("service", r#"path "kv/data/service/*" { capabilities = ["read"] }"#).await?;
+    let agent = scenario.agent().await?;
+    let version = scenario.write("two").await?;
+    agent.nudge(Some(version)).await?;
+    agent.delivered(version).await?;
+    agent.nudge(None).await?;
+    wait_until("metadata to be refused twice", SOON, async || {
+        scenario.audited("kv/metadata/service/config") >= 2
+    })
+    .await?;
+    let told = agent.log().matches("`read` on kv/metadata/service/config").count();
+    assert_eq!(told, 1, "{}", agent.log());
+    assert!(agent.secret().await?.error.is_none(), "what is current is fresh all the same");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_version_that_was_promised_too_early_is_looked_for() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let mut settings = scenario.settings();
+    settings.kv = "secrets = [\"config\"]\nspacing = \"100ms\"\n".to_owned();
+    let agent = settings.start()?;
+    agent.delivered(1).await?;
+    let reads = scenario.audited("kv/data/service/config");
+    agent.nudge(Some(2)).await?;
+    wait_until("a read that finds the former version", SOON, async || {
+        scenario.audited("kv/data/service/config") > reads
+    })
+    .await?;
+    scenario.write("two").await?;
+    agent.delivered(2).await
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use local_region::http::Target;
 use local_region::pki::Ca;
+use local_region::process::Signal;
 use local_region::proxy::{AnswerProxy, FaultProxy, Mode, Rule};
 use local_region::wait::wait_until;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use secrets_agent_client::wire::{SecretList, SecretState, VaultState};
 
 use crate::scenario::{Agent, Outcome, SOON, Scenario};
@@ -110,15 +112,24 @@ async fn overloaded_and_asking_for_patience() -> Outcome {
 }
 
 #[tokio::test]
-async fn retry_after_holds_against_nudges() -> Outcome {
+async fn retry_after_of_a_429_holds_against_nudges() -> Outcome {
+    keeps_away(429, "fewer requests (429), in 3 s").await
+}
+
+#[tokio::test]
+async fn retry_after_of_a_503_holds_against_nudges() -> Outcome {
+    keeps_away(503, "Vault is not available (503)").await
+}
+
+async fn keeps_away(status: u16, words: &str) -> Outcome {
     let scenario = Scenario::new().await?;
     let (proxy, mut settings) = behind_a_load_balancer(&scenario).await?;
     settings.kv = "secrets = [\"config\"]\nspacing = \"20ms\"\n".to_owned();
     let agent = settings.start()?;
     agent.delivered(1).await?;
-    proxy.add(Rule::path("/v1/kv/data", 429).header("retry-after", "3").times(1));
+    proxy.add(Rule::path("/v1/kv/data", status).header("retry-after", "3").times(1));
     agent.nudge(None).await?;
-    agent.error("fewer requests (429), in 3 s").await?;
+    agent.error(words).await?;
     let throttled = std::time::Instant::now();
     let reads = proxy.count("/v1/kv/data");
     wait_until("the read after the wait", SOON, async || {
@@ -131,7 +142,7 @@ async fn retry_after_holds_against_nudges() -> Outcome {
 }
 
 /// A load balancer before Vault that ends TLS with a certificate of the same authority.
-async fn behind_a_load_balancer(
+pub(crate) async fn behind_a_load_balancer(
     scenario: &Scenario,
 ) -> Result<(AnswerProxy, crate::scenario::Settings), Box<dyn std::error::Error>> {
     let certificate = scenario.ca.issue(&["localhost"])?;
@@ -160,6 +171,14 @@ async fn answered_by_the_load_balancer(rule: Rule, words: &str, state: VaultStat
 async fn a_gateway_that_fails() -> Outcome {
     let rule = Rule::path("/v1/kv/data", 502).body("<html>canary</html>");
     answered_by_the_load_balancer(rule, "Vault failed (502): it did not say why", VaultState::Faulty).await
+}
+
+#[tokio::test]
+async fn a_gateway_that_refuses_says_nothing_of_the_token() -> Outcome {
+    // Every call, the lookup of the token too: a token that lives must not be let go of for that.
+    let rule = Rule::path("/v1/", 403).body("<html>canary</html>");
+    answered_by_the_load_balancer(rule, "refused (403) by something that is not Vault", VaultState::Denied)
+        .await
 }
 
 #[tokio::test]
@@ -266,14 +285,48 @@ async fn an_authority_file_that_is_none() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_certificate_that_has_ended() -> Outcome {
+async fn a_certificate_that_has_ended_and_is_replaced() -> Outcome {
     let scenario = Scenario::new().await?;
-    let upstream = Target::localhost(scenario.vault.address(), &scenario.ca.pem())?;
-    let expired = AnswerProxy::start(&scenario.ca.issue_expired(&["localhost"])?, upstream.clone()).await?;
-    let mut settings = scenario.settings();
-    settings.address = format!("https://localhost:{}", expired.address().port());
-    let agent = settings.start()?;
+    let names = ["localhost", "127.0.0.1"];
+    scenario.ca.issue_expired(&names)?.write(scenario.vault.folder(), "vault")?;
+    // Vault reads its certificate again.
+    scenario.vault.process().signal(Signal::HUP)?;
+    let agent = scenario.settings().start()?;
     let error = agent.error("Vault's certificate is not trusted").await?;
     assert!(error.contains("expired"), "{error}");
-    agent.sees(VaultState::Untrusted).await
+    agent.sees(VaultState::Untrusted).await?;
+    scenario.ca.issue(&names)?.write(scenario.vault.folder(), "vault")?;
+    scenario.vault.process().signal(Signal::HUP)?;
+    agent.delivered(1).await
+}
+
+#[tokio::test]
+async fn an_authority_that_has_ended_and_is_replaced() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let mut settings = scenario.settings();
+    settings.ca_file = scenario.path("ca.pem");
+    let mut ended = CertificateParams::default();
+    ended.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    (ended.not_before, ended.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+    std::fs::write(&settings.ca_file, ended.self_signed(&KeyPair::generate()?)?.pem())?;
+    let agent = settings.start()?;
+    agent.error("the authority's certificate ended at 2021-01-01T00:00:00Z").await?;
+    agent.sees(VaultState::Untrusted).await?;
+    scenario.ca.write(&settings.ca_file)?;
+    agent.delivered(1).await
+}
+
+#[tokio::test]
+async fn an_authority_that_is_taken_away_and_comes_back() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let mut settings = scenario.settings();
+    settings.ca_file = scenario.path("ca.pem");
+    scenario.ca.write(&settings.ca_file)?;
+    let agent = settings.start()?;
+    agent.delivered(1).await?;
+    // The open connection was made with the former authority and may not be used any longer.
+    Ca::new("another authority")?.write(&settings.ca_file)?;
+    serves_on(&agent, "Vault's certificate is not trusted").await?;
+    scenario.ca.write(&settings.ca_file)?;
+    catches_up(&scenario, &agent).await
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,33 +18,33 @@ use secrets_agent_client::wire::{SecretStatus, Status, VaultState};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub type Outcome = Result<(), Box<dyn Error>>;
+pub(crate) type Outcome = Result<(), Box<dyn Error>>;
 
 /// How long anything that is awaited may take on a busy machine.
-pub const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// What the role of an agent may do, and nothing more.
-pub const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
 path "kv/data/service/*" { capabilities = ["read"] }
 path "kv/metadata/service/*" { capabilities = ["read"] }
 "#;
 
 /// A Vault with a KV v2 mount, a role of least rights and one secret, `config`.
-pub struct Scenario {
-    pub ca: Ca,
-    pub vault: VaultServer,
-    pub admin: Admin,
-    pub role: AppRole,
-    pub folder: TempDir,
+pub(crate) struct Scenario {
+    pub(crate) ca: Ca,
+    pub(crate) vault: VaultServer,
+    pub(crate) admin: Admin,
+    pub(crate) role: AppRole,
+    pub(crate) folder: TempDir,
 }
 
 impl Scenario {
-    pub async fn new() -> Result<Self, Box<dyn Error>> {
+    pub(crate) async fn new() -> Result<Self, Box<dyn Error>> {
         Self::with_role(json!({})).await
     }
 
     /// With further parameters of the role, such as `token_ttl`.
-    pub async fn with_role(parameters: Value) -> Result<Self, Box<dyn Error>> {
+    pub(crate) async fn with_role(parameters: Value) -> Result<Self, Box<dyn Error>> {
         let ca = Ca::new("the test's authority")?;
         let vault = VaultServer::named("test").audit().start(&ca).await?;
         let admin = vault.admin();
@@ -62,16 +63,16 @@ impl Scenario {
     }
 
     /// Writes the next version of `config`.
-    pub async fn write(&self, value: &str) -> Result<u64, Box<dyn Error>> {
+    pub(crate) async fn write(&self, value: &str) -> Result<u64, Box<dyn Error>> {
         Ok(self.admin.put("kv", "service/config", &json!({"value": value}), None).await?.version)
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// The settings of an agent that talks to `address` and logs in by AppRole.
-    pub fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         let auth = format!(
             "[auth.approle]\nrole_id = \"{}\"\nsecret_id_file = \"{}\"\n",
             self.role.role_id,
@@ -83,20 +84,21 @@ impl Scenario {
             auth,
             kv: "secrets = [\"config\"]\nspacing = \"20ms\"\n".to_owned(),
             socket: String::new(),
+            admin: None,
             more: String::new(),
             folder: self.folder.path().to_owned(),
         }
     }
 
     /// An agent with the usual settings that has delivered `config`.
-    pub async fn agent(&self) -> Result<Agent, Box<dyn Error>> {
+    pub(crate) async fn agent(&self) -> Result<Agent, Box<dyn Error>> {
         let agent = self.settings().start()?;
         agent.delivered(1).await?;
         Ok(agent)
     }
 
     /// How many calls of this path Vault's audit log shows, such as `auth/approle/login`.
-    pub fn audited(&self, path: &str) -> usize {
+    pub(crate) fn audited(&self, path: &str) -> usize {
         let log = fs::read_to_string(self.vault.audit_log()).unwrap_or_default();
         let wanted = format!("\"path\":\"{path}\"");
         log.lines().filter(|line| line.contains("\"type\":\"request\"") && line.contains(&wanted)).count()
@@ -105,19 +107,26 @@ impl Scenario {
 
 /// What an agent is configured with.
 #[derive(Clone)]
-pub struct Settings {
-    pub address: String,
-    pub ca_file: PathBuf,
-    pub auth: String,
-    pub kv: String,
-    pub socket: String,
-    pub more: String,
-    pub folder: PathBuf,
+pub(crate) struct Settings {
+    pub(crate) address: String,
+    pub(crate) ca_file: PathBuf,
+    pub(crate) auth: String,
+    pub(crate) kv: String,
+    pub(crate) socket: String,
+    /// Where the TCP port is, if not at one that is free.
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) more: String,
+    pub(crate) folder: PathBuf,
 }
 
 impl Settings {
     /// Starts an agent; it may not have logged in yet.
-    pub fn start(&self) -> Result<Agent, Box<dyn Error>> {
+    pub(crate) fn start(&self) -> Result<Agent, Box<dyn Error>> {
+        self.start_under(&[])
+    }
+
+    /// Starts an agent by way of another program that becomes the agent, such as one that takes rights away.
+    pub(crate) fn start_under(&self, program: &[&str]) -> Result<Agent, Box<dyn Error>> {
         let port = Port::reserve()?;
         let socket = self.folder.join("agent.sock");
         let log = self.folder.join("agent.log");
@@ -146,10 +155,14 @@ level = "trace"
             self.ca_file.display(),
             socket.display(),
             self.socket,
-            port.address(),
+            self.admin.unwrap_or(port.address()),
         );
         fs::write(&file, text)?;
-        let process = Program::new("secrets-agent", env!("CARGO_BIN_EXE_secrets-agent"))
+        let agent = env!("CARGO_BIN_EXE_secrets-agent");
+        let (first, rest) =
+            program.split_first().map_or((agent, [].as_slice()), |(first, rest)| (*first, rest));
+        let process = Program::new("secrets-agent", first)
+            .arguments(rest.iter().copied().chain((!program.is_empty()).then_some(agent)))
             .arguments(["--config".as_ref(), file.as_os_str()])
             .log(&log)
             .start()?;
@@ -159,34 +172,34 @@ level = "trace"
 }
 
 /// A running agent.
-pub struct Agent {
-    pub process: Process,
-    pub socket: Client,
-    pub admin: Client,
+pub(crate) struct Agent {
+    pub(crate) process: Process,
+    pub(crate) socket: Client,
+    pub(crate) admin: Client,
     _port: Port,
     log: PathBuf,
 }
 
 impl Agent {
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    pub async fn status(&self) -> Result<Status, Box<dyn Error>> {
+    pub(crate) async fn status(&self) -> Result<Status, Box<dyn Error>> {
         self.process.check_running()?;
         Ok(self.admin.get("/v1/status").await?.json()?)
     }
 
-    pub async fn secret(&self) -> Result<SecretStatus, Box<dyn Error>> {
+    pub(crate) async fn secret(&self) -> Result<SecretStatus, Box<dyn Error>> {
         self.status().await?.secrets.into_iter().next().ok_or_else(|| "no secret is configured".into())
     }
 
-    pub async fn nudge(&self, version: Option<u64>) -> Result<Answer, Box<dyn Error>> {
+    pub(crate) async fn nudge(&self, version: Option<u64>) -> Result<Answer, Box<dyn Error>> {
         Ok(self.admin.json(Method::POST, "/v1/nudge", &json!({"name": "config", "version": version})).await?)
     }
 
     /// Waits until this version of `config` is delivered.
-    pub async fn delivered(&self, version: u64) -> Outcome {
+    pub(crate) async fn delivered(&self, version: u64) -> Outcome {
         wait_until(format!("version {version} to be delivered"), SOON, async || {
             let secret = self.secret().await.map_err(|error| error.to_string())?;
             if secret.version == Some(version) { Ok(()) } else { Err(format!("{secret:?}")) }
@@ -196,7 +209,7 @@ impl Agent {
     }
 
     /// Waits until `config` shows an error with these words, and gives it whole.
-    pub async fn error(&self, words: &str) -> Result<String, Box<dyn Error>> {
+    pub(crate) async fn error(&self, words: &str) -> Result<String, Box<dyn Error>> {
         let found = wait_until(format!("an error with {words:?}"), SOON, async || {
             let secret = self.secret().await.map_err(|error| error.to_string())?;
             secret.error.clone().filter(|error| error.contains(words)).ok_or_else(|| format!("{secret:?}"))
@@ -205,7 +218,7 @@ impl Agent {
     }
 
     /// Waits until `config` is fresh again and Vault is well.
-    pub async fn recovered(&self) -> Outcome {
+    pub(crate) async fn recovered(&self) -> Outcome {
         wait_until("the agent to recover", SOON, async || {
             let status = self.status().await.map_err(|error| error.to_string())?;
             let fresh =
@@ -217,7 +230,7 @@ impl Agent {
     }
 
     /// Waits until Vault is seen in this state.
-    pub async fn sees(&self, state: VaultState) -> Outcome {
+    pub(crate) async fn sees(&self, state: VaultState) -> Outcome {
         wait_until(format!("Vault to be seen as {state:?}"), SOON, async || {
             let vault = self.status().await.map_err(|error| error.to_string())?.vault;
             if vault.state == state { Ok(()) } else { Err(format!("{vault:?}")) }
@@ -227,13 +240,13 @@ impl Agent {
     }
 
     /// What the socket serves as `config`.
-    pub async fn value(&self) -> Result<String, Box<dyn Error>> {
+    pub(crate) async fn value(&self) -> Result<String, Box<dyn Error>> {
         let answer = self.socket.get("/v1/secrets/config").await?.expect(200.try_into()?)?;
         Ok(answer.value()?["data"]["value"].as_str().unwrap_or_default().to_owned())
     }
 
     /// The value of one line of `/metrics`, 0 when it is not there.
-    pub async fn metric(&self, line: &str) -> Result<f64, Box<dyn Error>> {
+    pub(crate) async fn metric(&self, line: &str) -> Result<f64, Box<dyn Error>> {
         let text = self.admin.get("/metrics").await?.text();
         let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
         Ok(value.map_or(Ok(0.0), str::parse)?)

@@ -5,6 +5,7 @@ use local_region::wait::wait_until;
 use secrets_agent_client::wire::Change;
 use secrets_agent_client::{AgentClient, ExposeSecret, Subscription, Uuid};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::scenario::{Agent, Outcome, SOON, Scenario};
@@ -100,19 +101,79 @@ async fn a_stream_resumes_after_its_last_event_and_tells_all_after_an_unknown_on
     scenario.write("two").await?;
     agent.nudge(Some(2)).await?;
     agent.delivered(2).await?;
-    for (seen, wanted) in [(Some(first.id.as_str()), 2), (Some("another-process-1"), 2), (None, 2)] {
+    let told = async |seen: Option<&str>| -> Result<(String, u64), Box<dyn std::error::Error>> {
         let mut events = agent.socket.events(&path, seen).await?;
         let event = timeout(SOON, events.next()).await??.ok_or("the stream ended")?;
-        let change: Change = serde_json::from_str(&event.data)?;
-        assert_eq!((change.name.as_str(), change.version), ("config", wanted));
-        // What was seen is not told again: the next event is the next version.
-        let mut resumed = agent.socket.events(&path, Some(&event.id)).await?;
-        let version = scenario.write("more").await?;
-        agent.nudge(Some(version)).await?;
-        let next = timeout(SOON, resumed.next()).await??.ok_or("the stream ended")?;
-        assert_eq!(serde_json::from_str::<Change>(&next.data)?.version, version);
-        break;
+        Ok((event.id, serde_json::from_str::<Change>(&event.data)?.version))
+    };
+    let (second, version) = told(Some(&first.id)).await?;
+    assert_eq!(version, 2, "what came after the last event");
+    // An id of another process, of none, or none at all: everything is told again.
+    for unknown in [Some("00000000000000000000000000000000-9"), Some("nonsense"), None] {
+        assert_eq!(told(unknown).await?, (second.clone(), 2));
     }
+    // What was seen is not told again: the next event is the next version.
+    let mut resumed = agent.socket.events(&path, Some(&second)).await?;
+    let version = scenario.write("three").await?;
+    agent.nudge(Some(version)).await?;
+    let next = timeout(SOON, resumed.next()).await??.ok_or("the stream ended")?;
+    assert_eq!(serde_json::from_str::<Change>(&next.data)?.version, version);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_newer_stream_of_an_instance_ends_the_older_and_starts_with_nothing_adopted() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let agent = scenario.agent().await?;
+    let instance = Uuid::new_v4();
+    let path = format!("/v1/watch?instance={instance}");
+    let mut older = agent.socket.events(&path, None).await?;
+    timeout(SOON, older.next()).await??.ok_or("the stream ended")?;
+    let created = agent.socket.get("/v1/secrets/config").await?.value()?["created_time"].clone();
+    assert_eq!(acknowledge(&agent, instance, 1, &created).await?.0, StatusCode::NO_CONTENT);
+    let mut newer = agent.socket.events(&path, None).await?;
+    timeout(SOON, newer.next()).await??.ok_or("the stream ended")?;
+    let status = agent.status().await?;
+    assert_eq!(status.instances.len(), 1);
+    assert!(status.secrets[0].adopted.is_empty(), "{status:?}");
+    let version = scenario.write("two").await?;
+    agent.nudge(Some(version)).await?;
+    assert!(timeout(SOON, older.next()).await??.is_none(), "the older stream ends");
+    timeout(SOON, newer.next()).await??.ok_or("the stream ended")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn instances_are_bounded() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let agent = scenario.agent().await?;
+    let mut streams = Vec::new();
+    for _ in 0..64 {
+        streams.push(agent.socket.events(&format!("/v1/watch?instance={}", Uuid::new_v4()), None).await?);
+    }
+    let path = format!("/v1/watch?instance={}", Uuid::new_v4());
+    let refused = agent.socket.get(&path).await?;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.text().contains("64 instances watch already"), "{}", refused.text());
+    assert_eq!(agent.value().await?, "one", "values are served all the same");
+    streams.pop();
+    wait_until("a place", SOON, async || agent.socket.events(&path, None).await.is_ok()).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes_is_not_awaited() -> Outcome {
+    let scenario = Scenario::new().await?;
+    let agent = scenario.agent().await?;
+    let mut stream = tokio::net::UnixStream::connect(scenario.path("agent.sock")).await?;
+    let head = "PUT /v1/secrets/config/adopted HTTP/1.1\r\nhost: a\r\ncontent-length: 90\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await?;
+    let mut answer = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut answer)).await??;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("application/problem+json") && answer.contains("not complete"), "{answer}");
+    drop(agent);
     Ok(())
 }
 
@@ -129,11 +190,22 @@ async fn bad_calls_get_an_answer_that_says_what_was_expected() -> Outcome {
         (Method::PUT, "/v1/secrets/config/adopted", 400, "expected {"),
         (Method::DELETE, "/v1/secrets/config", 405, "does not take DELETE"),
         (Method::GET, "/", 404, "nothing at /"),
+        (Method::GET, "/v1/secrets/config?version=1&version=1", 400, "duplicate field"),
+        (Method::GET, "/v1/secrets/%ff", 400, "Invalid UTF-8"),
     ] {
         let answer = agent.socket.json(method.clone(), path, &json!({})).await?;
         assert_eq!(answer.status.as_u16(), status, "{method} {path}");
         assert_eq!(answer.header("content-type"), "application/problem+json", "{method} {path}");
         assert!(answer.text().contains(words), "{method} {path}: {}", answer.text());
+    }
+    let large = json!({"x": "y".repeat(5000)});
+    for (client, method, path) in [
+        (&agent.socket, Method::PUT, "/v1/secrets/config/adopted"),
+        (&agent.admin, Method::POST, "/v1/nudge"),
+    ] {
+        let answer = client.json(method, path, &large).await?;
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
     }
     Ok(())
 }
@@ -185,4 +257,16 @@ async fn a_socket_of_a_living_agent_is_not_taken_and_a_dead_ones_is_replaced() -
     agent.process.kill().await;
     assert!(scenario.path("agent.sock").exists(), "a killed agent leaves its socket");
     settings.start()?.delivered(1).await
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_socket_is_left_alone() -> Outcome {
+    let scenario = Scenario::new().await?;
+    std::fs::write(scenario.path("agent.sock"), "somebody's file")?;
+    let agent = scenario.settings().start()?;
+    let status = timeout(SOON, agent.process.ended()).await?;
+    assert_eq!(status.code(), Some(1));
+    assert!(agent.log().contains("there is a file that is no socket"), "{}", agent.log());
+    assert_eq!(std::fs::read_to_string(scenario.path("agent.sock"))?, "somebody's file");
+    Ok(())
 }
