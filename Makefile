@@ -27,6 +27,14 @@ test-rust: setup ## the Rust programs, against the real Vault
 	@target/debug/local-region tools
 	@cargo test --workspace --no-fail-fast
 
+.PHONY: test-chart
+test-chart: setup ## the chart: lint, values, manifests of every region, what must be refused
+	@k8s/tests/run
+
+.PHONY: test-pipeline
+test-pipeline: setup ## the pipeline: its schema, its graph, and that each broken one is noticed
+	@.circleci/tests/run
+
 .PHONY: lint
 lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies
 	@cargo fmt --all --check
@@ -48,6 +56,32 @@ lint-tree: setup
 	if grep '^vaultrs ' <<<"$$tree"; then \
 	    echo "lint: service depends on vaultrs; only the agent speaks to Vault" >&2; exit 1; \
 	fi
+
+##@ Release it
+.PHONY: image
+image: setup ## the three images, without a daemon, and the chart that pins them by digest
+	@local/images/build
+
+.PHONY: test-image
+test-image: setup ## the images in containerd, against a real Vault by its name
+	@k8s/tests/image-run
+
+.PHONY: release
+release: ## push images and chart, and print the release (IMAGE_REPOSITORY names where)
+	@local/images/release
+
+.PHONY: promote
+promote: setup ## promote this commit's release (ENVIRONMENT=qa)
+	@cargo build --release -p regions
+	@local/images/promote "$(ENVIRONMENT)"
+
+.PHONY: registry-login
+registry-login: ## a login for the registry that ends within the hour
+	@.circleci/bin/google registry
+
+.PHONY: credentials
+credentials: ## a kubeconfig without a credential in it (ENVIRONMENT=qa)
+	@.circleci/bin/google kubeconfig "$(ENVIRONMENT)"
 
 ##@ Measure it
 .PHONY: bench
