@@ -13,6 +13,7 @@ from pathlib import Path
 
 import rendering
 from authority import Authority, openssl
+from programs import newest
 from rendering import NAMESPACE, only
 from report import check, skip
 from waiting import until
@@ -188,6 +189,24 @@ def a_drained_region_stays_drained(server, objects):
     assert server.apply(traffic).get("data") == {"state": "drained"}, "a release put the region back into traffic"
 
 
+def regions_promotes_it(server, regions):
+    """The packaged chart, as `regions promote` would apply it to this API server."""
+    images = server.folder / "images.yaml"
+    images.write_text(json.dumps(rendering.IMAGES))
+    package = [rendering.ROOT / "local/images/package", images, "1.2.3", "1700000000", server.folder]
+    subprocess.run(package, check=True, capture_output=True)
+    kubeconfig = server.kubeconfig()
+    kubeconfig["contexts"][0]["name"] = "meridian-qa-qa"
+    file = server.folder / "kubeconfig"
+    file.write_text(json.dumps(kubeconfig))
+    arguments = ["--catalogue", rendering.CATALOGUES[1], "--env", "qa", "--release", server.folder / "meridian-1.2.3.tgz",
+                 "--helm", rendering.HELM, "--kubeconfig", file, "--dry-run"]
+    done = subprocess.run([regions, "promote", *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    for image in (rendering.IMAGES["service"], rendering.IMAGES["secrets-agent"]):
+        assert image in done.stdout, f"the plan does not name {image}"
+
+
 def run(rendered):
     """Applies every region's objects to one API server, one after the other."""
     parts = programs()
@@ -198,6 +217,11 @@ def run(rendered):
         server = ApiServer(Path(folder), *parts)
         try:
             server.begin()
+            title = "regions promote plans the packaged chart"
+            if regions := newest("regions"):
+                check(title, regions_promotes_it, server, regions)
+            else:
+                skip(title, "regions is not built; cargo build --package regions")
             version = server.call("GET", "/version")[1]["gitVersion"]
             for label, (objects, _) in rendered.items():
                 check(f"Kubernetes {version} takes {label}, and applying again changes nothing", every_object_is_taken, server, objects)
