@@ -1,0 +1,3 @@
+locals {
+  release_channel = "STABLE"
+}

@@ -1,0 +1,17 @@
+terraform {
+  required_version = ">= 1.11.0, < 2.0.0"
+
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = "= 6.50.0"
+    }
+  }
+
+  # The state is in the environment's own project: who may change one
+  # environment need not be able to read another. GCS locks it.
+  backend "gcs" {
+    bucket = "meridian-qa-terraform-state"
+    prefix = "environments/qa"
+  }
+}

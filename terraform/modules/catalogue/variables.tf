@@ -1,0 +1,12 @@
+variable "folder" {
+  description = <<-EOT
+    Folder of the environment in the catalogue. Its name is the environment's;
+    the folders beside it are the other environments.
+  EOT
+  type        = string
+
+  validation {
+    condition     = fileexists("${var.folder}/_environment.yaml")
+    error_message = "${var.folder}: found no _environment.yaml; allowed is the folder of an environment in the catalogue, which has one."
+  }
+}

@@ -1,0 +1,59 @@
+"""What must hold of modules and environments. Each part's checks stand in a file of their own."""
+
+import sys
+import tempfile
+
+import report
+
+import broken
+import documents
+import plans
+import policy
+import schemas
+from workspace import ENVIRONMENTS, MODULES, Workspace
+
+
+def main():
+    wanted = sys.argv[1:]
+
+    def check(name, test, *arguments):
+        if not wanted or any(part in name for part in wanted):
+            report.check(name, test, *arguments)
+
+    def skip(name, reason):
+        if not wanted or any(part in name for part in wanted):
+            report.skip(name, reason)
+
+    with tempfile.TemporaryDirectory(prefix="meridian-terraform-") as folder:
+        space = Workspace(folder)
+        documents.checks(check)
+        schemas.generated(check, skip)
+        for name in MODULES:
+            report.check(f"module {name}: init and validate", valid, space, space.module(name))
+            check(f"module {name}: terraform test", tested, space, space.module(name))
+            check(f"module {name}: the README's example plans", documents.example, space, name)
+        for name in ENVIRONMENTS:
+            report.check(f"environment {name}: init and validate", valid, space, space.environment(name))
+        schemas.checks(check, space)
+        plans.checks(check, space)
+        broken.checks(check, space)
+        policy.checks(check)
+    report.finish()
+
+
+def valid(space, folder):
+    space.init(folder)
+    errors = space.errors(folder, "validate")
+    assert not errors, "\n".join(errors)
+
+
+def tested(space, folder):
+    files = sorted((folder / "tests").glob("*.tftest.hcl"))
+    assert files, f"{folder.name} has no tests"
+    said = space.done(folder, "test", "-no-color")
+    wanted = sum(path.read_text().count('\nrun "') for path in files)
+    assert f"Success! {wanted} passed, 0 failed." in said, said
+
+
+if __name__ == "__main__":
+    main()

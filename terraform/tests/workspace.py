@@ -1,0 +1,127 @@
+"""A copy of the modules, the environments and the catalogue in a folder of its own, with a local backend and the
+provider of the tests, so that nothing here touches a state, a network or the checkout."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+TERRAFORM = TESTS.parent
+CATALOGUE = TERRAFORM.parent / "regions" / "catalogue"
+SOURCE = "registry.terraform.io/hashicorp/google"
+SCHEMA = next((TESTS / "schema").glob("google-*.json"))
+MODULES = sorted(path.name for path in (TERRAFORM / "modules").iterdir() if path.is_dir())
+ENVIRONMENTS = sorted(path.name for path in (TERRAFORM / "environments").iterdir() if path.is_dir())
+
+# For as long as one command of Terraform may take; all take seconds.
+PATIENCE = 120
+
+
+class Workspace:
+    """The copy. `folder` is laid out as the checkout is."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        copied = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfplan")
+        for name in ("modules", "environments"):
+            shutil.copytree(TERRAFORM / name, self.folder / "terraform" / name, ignore=copied)
+        shutil.copytree(CATALOGUE, self.folder / "regions" / "catalogue")
+        for name in ENVIRONMENTS:
+            override = self.environment(name) / "backend_override.tf"
+            override.write_text('terraform {\n  backend "local" {}\n}\n')
+        self.configuration = self.folder / "terraform.tfrc"
+        self.configuration.write_text(
+            "provider_installation {\n"
+            f"  filesystem_mirror {{\n    path = {json.dumps(os.environ['PROVIDER_MIRROR'])}\n  }}\n"
+            "}\n")
+
+    def module(self, name):
+        return self.folder / "terraform" / "modules" / name
+
+    def environment(self, name):
+        return self.folder / "terraform" / "environments" / name
+
+    def catalogue(self, environment):
+        return self.folder / "regions" / "catalogue" / environment
+
+    def terraform(self, folder, *arguments):
+        """Runs Terraform in `folder`; gives its exit code, output and errors."""
+        environment = {
+            name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ
+        } | {
+            "CHECKPOINT_DISABLE": "1",
+            "PROVIDER_SCHEMA": str(SCHEMA),
+            "TF_CLI_CONFIG_FILE": str(self.configuration),
+            "TF_IN_AUTOMATION": "1",
+        }
+        return subprocess.run(
+            [os.environ["TERRAFORM"], f"-chdir={folder}", *arguments],
+            env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    def done(self, folder, *arguments):
+        """Runs Terraform, which must succeed; gives its output."""
+        ran = self.terraform(folder, *arguments)
+        assert ran.returncode == 0, f"terraform {' '.join(arguments)} in {folder.name}:\n{ran.stdout}{ran.stderr}"
+        return ran.stdout
+
+    def init(self, folder):
+        self.done(folder, "init", "-input=false", "-no-color")
+
+    def plan(self, folder, *arguments):
+        """The plan, as `terraform show -json` gives it."""
+        self.done(folder, "plan", "-input=false", "-no-color", "-lock=false", "-out=made.tfplan", *arguments)
+        return json.loads(self.done(folder, "show", "-json", "made.tfplan"))
+
+    def errors(self, folder, command="plan"):
+        """What Terraform says is wrong, each as summary and detail. Nothing when it succeeds."""
+        if command == "validate":
+            said = json.loads(self.terraform(folder, "validate", "-json").stdout)["diagnostics"]
+        else:
+            lines = self.terraform(folder, command, "-json", "-input=false", "-lock=false").stdout.splitlines()
+            said = [line["diagnostic"] for line in map(json.loads, lines) if "diagnostic" in line]
+        return [f"{one['summary']}: {one.get('detail', '')}" for one in said if one["severity"] == "error"]
+
+    @contextlib.contextmanager
+    def edited(self, folder, edits):
+        """With files of `folder` written, or taken away where an edit is None; as before afterwards."""
+        before = {name: (folder / name).read_text() if (folder / name).exists() else None for name in edits}
+        try:
+            self._write(folder, edits)
+            yield
+        finally:
+            self._write(folder, before)
+
+    @staticmethod
+    def _write(folder, files):
+        for name, text in files.items():
+            path = folder / name
+            if text is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_text(text)
+
+
+def resources(plan):
+    """Address → the values that the plan knows, without what is empty."""
+    return {
+        change["address"]: known(change["change"]["after"])
+        for change in plan.get("resource_changes", []) if change["mode"] == "managed"
+    }
+
+
+def actions(plan):
+    """Address → what the plan does: "no-op", "create", "update", "delete" or "delete, create"."""
+    return {change["address"]: ", ".join(change["change"]["actions"]) for change in plan.get("resource_changes", [])}
+
+
+def known(value):
+    """`value` without nulls and empty collections, at any depth."""
+    if isinstance(value, dict):
+        kept = {name: known(inner) for name, inner in value.items()}
+        return {name: inner for name, inner in kept.items() if inner not in (None, {}, [])}
+    if isinstance(value, list):
+        return [known(inner) for inner in value]
+    return value
