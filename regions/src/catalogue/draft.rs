@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::files::Content;
 use super::problem::{Place, Position, Problem, quoted};
 use super::schema::Published;
-use super::tree::Node;
+use super::tree::{Kind, Node};
 use super::{modeline, shape, tree};
 
 /// A file that could be read as YAML.
@@ -43,7 +43,7 @@ impl<T> Said<T> {
 }
 
 impl Draft {
-    /// Reads a file and checks its shape. Nothing comes back when it holds no YAML at all, which was told.
+    /// Reads a file and checks its shape. Nothing comes back when it holds no map at all, which was told.
     pub(super) fn read(
         content: &Content,
         schema: &'static Published,
@@ -62,7 +62,9 @@ impl Draft {
                 return None;
             }
         };
-        problems.extend(modeline::check(&file, &text, schema.file, is_file));
+        if !text.trim().is_empty() {
+            problems.extend(modeline::check(&file, &text, schema.file, is_file));
+        }
         let already = problems.len();
         let Some(root) = tree::parse(&file, &text, problems) else {
             if problems.len() == already {
@@ -73,6 +75,9 @@ impl Draft {
             return None;
         };
         let right = shape::check(&file, &root, schema, problems);
+        if !matches!(root.kind, Kind::Map(_)) {
+            return None;
+        }
         Some(Self { file, text, root, right })
     }
 

@@ -1,5 +1,6 @@
 //! The catalogue's folder as it is read: which files there are, and what in it is none of the catalogue's.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,9 @@ const MOST: usize = 1000;
 
 /// What is asked of everything in a catalogue's folder.
 const READABLE: &str = "files and folders that can be read";
+
+/// What to do when there is no catalogue.
+const NAME_IT: &str = "name the catalogue's folder with --catalogue DIR";
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -54,7 +58,10 @@ pub(super) struct Content {
 /// Reads a catalogue's folder. What cannot be read, and what does not belong there, is in `problems`.
 pub(super) fn read(folder: &Path, problems: &mut Vec<Problem>) -> Files {
     let mut files = Files::default();
-    let Some(entries) = entries(folder, problems) else { return files };
+    let Some(entries) = entries(folder, problems) else {
+        problems.iter_mut().for_each(|problem| problem.hint = Some(NAME_IT.into()));
+        return files;
+    };
     let mut strangers = Vec::new();
     for entry in entries {
         match entry.metadata {
@@ -90,69 +97,80 @@ pub(super) fn read(folder: &Path, problems: &mut Vec<Problem>) -> Files {
             "no environment",
             format!("a folder for each environment, with {ENVIRONMENT_FILE} in it"),
         );
-        problems.push(found.hint("name the catalogue's folder with --catalogue DIR"));
+        problems.push(found.hint(NAME_IT));
     }
     files
 }
 
 fn environment(name: String, folder: &Path, problems: &mut Vec<Problem>) -> Option<EnvironmentFiles> {
-    let path = shown(folder);
     let entries = entries(folder, problems)?;
-    let mut own = None;
-    let mut own_is_there = false;
-    let mut regions = Vec::new();
-    let mut incomplete = false;
-    let mut refuse = |path: &Path, found: String, hint: Option<String>| {
-        let allowed = format!("{ENVIRONMENT_FILE}, and REGION.yaml for each region");
-        problems.push(Problem { hint, ..Problem::new(Place::file(&shown(path)), "", found, allowed) });
-    };
-    let mut readable = Vec::new();
-    for entry in entries {
-        let name = entry.name.as_str();
-        if name == ENVIRONMENT_FILE {
-            own_is_there = true;
-            readable.push((entry, true));
-        } else if let Some(stem) = name.strip_suffix(".yml") {
-            incomplete = true;
-            refuse(&entry.path, "the ending .yml".into(), Some(format!("rename it to {stem}.yaml")));
-        } else if let Some(hidden) = name.strip_prefix('.') {
-            // Terraform reads every *.yaml.
-            refuse(
-                &entry.path,
-                "a hidden file".into(),
-                Some(format!("rename it to {hidden}, or take it away")),
-            );
-        } else if name.starts_with('_') {
-            let near = nearest(name, [ENVIRONMENT_FILE]).map(|near| format!("did you mean {near}?"));
-            refuse(&entry.path, format!("the name {}", quoted(name)), near);
-        } else if name.ends_with(".yaml") {
-            readable.push((entry, false));
-        } else {
-            let folder = entry.metadata.as_ref().is_ok_and(Metadata::is_dir);
-            let found = format!("the {} {}", if folder { "folder" } else { "file" }, quoted(name));
-            refuse(&entry.path, found, None);
-        }
-    }
-    for (entry, is_own) in readable {
-        match content(&entry, problems) {
-            Some(content) if is_own => own = Some(content),
-            Some(content) => {
-                let name = entry.name.strip_suffix(".yaml").unwrap_or(&entry.name).to_owned();
-                regions.push(RegionFiles { name, content });
+    let names: BTreeSet<String> = entries.iter().map(|entry| entry.name.clone()).collect();
+    let path = shown(folder);
+    let mut files = EnvironmentFiles { name, path, own: None, regions: Vec::new(), incomplete: false };
+    let mut own_was_meant = false;
+    for entry in &entries {
+        match role(entry, &names) {
+            Role::Environment => {
+                own_was_meant = true;
+                files.own = content(entry, problems);
             }
-            None => incomplete |= !is_own,
+            Role::Region(name) => match content(entry, problems) {
+                Some(content) => files.regions.push(RegionFiles { name, content }),
+                None => files.incomplete = true,
+            },
+            Role::None { found, hint, meant } => {
+                own_was_meant |= meant == Some(ENVIRONMENT_FILE.to_owned());
+                files.incomplete |= meant.is_some();
+                let allowed = format!("{ENVIRONMENT_FILE}, and REGION.yaml for each region");
+                let place = Place::file(&shown(&entry.path));
+                problems.push(Problem { hint, ..Problem::new(place, "", found, allowed) });
+            }
         }
     }
-    if !own_is_there {
-        let problem = Problem::new(
-            Place::file(&path),
-            "",
-            format!("no {ENVIRONMENT_FILE}"),
-            format!("{ENVIRONMENT_FILE} in the folder of each environment"),
-        );
-        problems.push(problem);
+    if !own_was_meant {
+        let found = format!("no {ENVIRONMENT_FILE}");
+        let allowed = format!("{ENVIRONMENT_FILE} in the folder of each environment");
+        problems.push(Problem::new(Place::file(&files.path), "", found, allowed));
     }
-    Some(EnvironmentFiles { name, path, own, regions, incomplete })
+    Some(files)
+}
+
+/// What an entry of an environment's folder is.
+enum Role {
+    /// The environment's own file.
+    Environment,
+    /// The file of a region of this name.
+    Region(String),
+    /// Nothing that belongs there; perhaps another name was meant.
+    None { found: String, hint: Option<String>, meant: Option<String> },
+}
+
+fn role(entry: &Entry, names: &BTreeSet<String>) -> Role {
+    let name = entry.name.as_str();
+    if name == ENVIRONMENT_FILE {
+        return Role::Environment;
+    }
+    let (found, meant) = if let Some(stem) = name.strip_suffix(".yml") {
+        ("the ending .yml".into(), Some(format!("{}.yaml", stem.trim_start_matches('.'))))
+    } else if name.starts_with('.') {
+        // Terraform reads every *.yaml, hidden or not.
+        ("a hidden file".into(), Some(name.trim_start_matches('.').to_owned()))
+    } else if name.starts_with('_') {
+        (format!("the name {}", quoted(name)), nearest(name, [ENVIRONMENT_FILE]).map(str::to_owned))
+    } else if let Some(stem) = name.strip_suffix(".yaml") {
+        return Role::Region(stem.into());
+    } else {
+        let folder = entry.metadata.as_ref().is_ok_and(Metadata::is_dir);
+        (format!("the {} {}", if folder { "folder" } else { "file" }, quoted(name)), None)
+    };
+    // A file that is there under its right name, too, is not missing.
+    let (there, meant): (Vec<_>, Vec<_>) = meant.into_iter().partition(|meant| names.contains(meant));
+    let hint = match (there.first(), meant.first()) {
+        (Some(there), _) => Some(format!("{there} is there, too: take one of them away")),
+        (None, Some(meant)) => Some(format!("rename it to {meant}")),
+        (None, None) => None,
+    };
+    Role::None { found, hint, meant: meant.into_iter().next() }
 }
 
 /// An entry of a folder.
