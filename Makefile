@@ -31,6 +31,10 @@ test-rust: setup ## the Rust programs, against the real Vault
 test-chart: setup ## the chart: lint, values, manifests of every region, what must be refused
 	@k8s/tests/run
 
+.PHONY: test-terraform
+test-terraform: setup ## the modules and environments, offline against the google provider's real schema
+	@terraform/tests/run
+
 .PHONY: test-pipeline
 test-pipeline: setup ## the pipeline: its schema, its graph, and that each broken one is noticed
 	@.circleci/tests/run
