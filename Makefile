@@ -26,6 +26,7 @@ test: setup ## everything that CI checks: the four below, with each one's closin
 test-rust: setup ## the Rust programs, against the real Vault
 	@$(call with_vault_ahead,cargo build --workspace)
 	@target/debug/local-region tools
+	@local/tools/helm/path >/dev/null
 	@cargo test --workspace --no-fail-fast
 
 .PHONY: test-chart
