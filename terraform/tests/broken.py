@@ -62,10 +62,11 @@ BROKEN = {
         [f"{ASIA}: pools.spot.disk: found an unknown key; allowed is machine, max, min, spot"]),
     "a pool that is a text": (
         {ASIA: ("{ machine: n2-standard-4, min: 2, max: 6 }", "n2-standard-4")},
-        [f"{ASIA}: pools.on-demand.machine: found nothing; allowed is a Google machine type, such as e2-standard-4"]),
+        [f'{ASIA}: pools.on-demand: found `"n2-standard-4"`; allowed is a map of machine, max, min, spot']),
     "no pools anywhere": (
         {OWN: ("  pools:\n    spot: { machine: e2-standard-4, min: 1, max: 8, spot: true }\n    on-demand: { machine: e2-standard-4, min: 2, max: 6 }", "  zones: [a, b, c]")},
-        [f"{EUROPE}: pools: found nothing; allowed is a map of one or more names, here or under defaults in _environment.yaml"]),
+        [f"{file}: pools: found nothing; allowed is a map of one or more names, here or under defaults in _environment.yaml"
+         for file in (EUROPE, "us-east4.yaml")]),
     "a default that is wrong, told once": (
         {OWN: ("min: 2, max: 6", "min: 2, max: 0")},
         [f"{OWN}: defaults.pools.on-demand.max: found `0`; allowed is a whole number from 1 to 1000"]),

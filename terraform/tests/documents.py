@@ -6,22 +6,16 @@ import subprocess
 
 from workspace import ENVIRONMENTS, MODULES, TERRAFORM
 
-COLUMNS = 79
 VARIABLES = 15
 PROVIDER = "= 6.50.0"
 
 
 def checks(check):
     check("format: terraform fmt", formatted)
-    check(f"format: {COLUMNS} columns, but for texts", columns)
     check("versions: one Terraform and one provider everywhere", versions)
     check("environments: the same but for their settings and their state", alike)
     for name in MODULES:
         check(f"module {name}: at most {VARIABLES} variables, all in the README as are the outputs", listed, name)
-
-
-def sources():
-    return [path for path in sorted(TERRAFORM.rglob("*.tf*")) if ".terraform" not in path.parts and path.suffix != ".tfstate"]
 
 
 def formatted():
@@ -30,16 +24,6 @@ def formatted():
         [os.environ["TERRAFORM"], f"-chdir={TERRAFORM}", "fmt", "-check", "-diff", "-recursive", "-no-color"],
         env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-
-
-def columns():
-    """A line that is longer holds a text, which cannot be broken."""
-    long = [
-        f"{path.relative_to(TERRAFORM)}:{number}: {len(line)}"
-        for path in sources() for number, line in enumerate(path.read_text().splitlines(), 1)
-        if len(line) > COLUMNS and not any(len(text) > 30 for text in re.findall(r'"[^"]*"', line))
-    ]
-    assert sources() and not long, "\n".join(long)
 
 
 def versions():

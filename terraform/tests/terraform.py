@@ -37,8 +37,8 @@ def main():
         schemas.checks(check, space)
         plans.checks(check, space)
         broken.checks(check, space)
-        policy.checks(check)
-    report.finish()
+        policy.checks(check, space)
+    report.finish("terraform")
 
 
 def valid(space, folder):

@@ -1,7 +1,7 @@
 # What two regions of an environment must not share.
 
 locals {
-  # The first and the last address of each sound range, as numbers.
+  # The first address of each sound range as a number, and how many it has.
   spans = {
     for file, region in local.readable : file => {
       first = sum([
@@ -10,7 +10,10 @@ locals {
       ])
       size = pow(2, 32 - tonumber(split("/", region.range)[1]))
     }
-    if can(regex(local.shapes.range.pattern, jsonencode(region.range)))
+    if try(
+      can(regex(local.shapes.range.pattern, jsonencode(region.range)))
+      && cidrsubnet(region.range, 0, 0) == region.range, false
+    )
   }
 
   locations = {

@@ -63,7 +63,7 @@ locals {
           found   = "`${wave}`"
           allowed = join(", ", local.own.waves)
         }
-        if try(!contains(local.own.waves, wave), false)
+        if try(length(local.own.waves) > 0 && !contains(local.own.waves, wave), false)
       ],
       [
         for range in try([tostring(region.range)], []) : {
@@ -127,6 +127,15 @@ locals {
         }
         if !can(regex("^${local.name}$", name))
       ],
+      [
+        for name, pool in at.pools : {
+          file    = at.file
+          key     = "${at.key}.${name}"
+          found   = "`${jsonencode(pool)}`"
+          allowed = "a map of ${join(", ", sort(concat(local.pool_keys.required, local.pool_keys.optional)))}"
+        }
+        if !can(keys(pool))
+      ],
       flatten([
         for name, pool in at.pools : [
           for key in setsubtract(try(keys(pool), []), concat(local.pool_keys.required, local.pool_keys.optional)) :
@@ -141,7 +150,8 @@ locals {
             found                     = try("`${jsonencode(pool[key])}`", "nothing")
             allowed                   = local.shapes[shape].words
           }
-          if !can(regex(local.shapes[shape].pattern, jsonencode(pool[key])))
+          if can(keys(pool))
+          && !can(regex(local.shapes[shape].pattern, jsonencode(pool[key])))
           && (contains(local.pool_keys.required, key) || contains(try(keys(pool), []), key))
         ]
       ]),
@@ -153,6 +163,7 @@ locals {
           allowed = "a whole number from 0 to max, which is ${pool.max}"
         }
         if try(pool.min > pool.max, false)
+        && can(regex(local.shapes.count_from_1.pattern, jsonencode(try(pool.max, null))))
       ],
       [
         for most in try([sum([for pool in at.pools : try(pool.spot, false) ? 0 : pool.max])], []) : {
@@ -162,6 +173,10 @@ locals {
           allowed = "2 or more (max) in all: two replicas need a place when spot nodes are taken away"
         }
         if most < 2
+        && alltrue([
+          for pool in at.pools :
+          can(regex(local.shapes.count_from_1.pattern, jsonencode(try(pool.max, null))))
+        ])
       ],
     )
   ])

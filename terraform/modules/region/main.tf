@@ -42,9 +42,12 @@ resource "google_container_cluster" "this" {
     cluster_secondary_range_name  = var.subnetwork.pods
     services_secondary_range_name = var.subnetwork.services
   }
-  # It enforces the chart's NetworkPolicy.
+  # Dataplane V2 enforces the chart's NetworkPolicy; the older add-on is off.
   datapath_provider           = "ADVANCED_DATAPATH"
   enable_intranode_visibility = true
+  network_policy {
+    enabled = false
+  }
 
   private_cluster_config {
     enable_private_nodes = true

@@ -28,6 +28,32 @@ func (s *server) PrepareProviderConfig(_ context.Context, r *tfprotov5.PreparePr
 	return &tfprotov5.PrepareProviderConfigResponse{PreparedConfig: r.Config}, nil
 }
 
+// ValidateResourceTypeConfig refuses values for what only the provider sets, as the plugin SDK of the real one does:
+// Terraform itself leaves this to providers.
+func (s *server) ValidateResourceTypeConfig(_ context.Context, r *tfprotov5.ValidateResourceTypeConfigRequest) (*tfprotov5.ValidateResourceTypeConfigResponse, error) {
+	schema, err := s.resource(r.TypeName)
+	if err != nil {
+		return nil, err
+	}
+	config, err := r.Config.Unmarshal(schema.ValueType())
+	if err != nil {
+		return nil, fmt.Errorf("configuration of %s: %w", r.TypeName, err)
+	}
+	out := &tfprotov5.ValidateResourceTypeConfigResponse{}
+	_, err = rewrite(schema.Block, config, func(attribute *tfprotov5.SchemaAttribute, value tftypes.Value) tftypes.Value {
+		if attribute.Computed && !attribute.Optional && !value.IsNull() {
+			out.Diagnostics = append(out.Diagnostics, &tfprotov5.Diagnostic{
+				Severity: tfprotov5.DiagnosticSeverityError,
+				Summary:  "Value for unconfigurable attribute",
+				Detail: fmt.Sprintf("Can't configure a value for %q: its value will be decided automatically based on the result of "+
+					"applying this configuration.", attribute.Name),
+			})
+		}
+		return value
+	})
+	return out, err
+}
+
 // PlanResourceChange plans what Terraform proposes; what only the cloud could tell is unknown until it is created.
 func (s *server) PlanResourceChange(_ context.Context, r *tfprotov5.PlanResourceChangeRequest) (*tfprotov5.PlanResourceChangeResponse, error) {
 	schema, err := s.resource(r.TypeName)
