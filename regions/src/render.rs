@@ -48,7 +48,7 @@ enum RenderError {
     Contradiction { region: String, environment: String },
     #[error("start the runtime")]
     Runtime(#[source] std::io::Error),
-    #[error("find {chart}", chart = .chart.display())]
+    #[error("find the chart {chart}", chart = .chart.display())]
     Chart {
         chart: PathBuf,
         #[source]

@@ -65,10 +65,11 @@ pub struct Wave<'a> {
 
 /// A name that is not in the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no {what} {name}{}; there {} {}", .near.as_ref().map(|near| format!(" (did you mean {near}?)")).unwrap_or_default(), if .known.len() == 1 { "is" } else { "are" }, .known.join(", "))]
+#[error("there is no {what} {name}{place}{}; there {} {}", .near.as_ref().map(|near| format!(" (did you mean {near}?)")).unwrap_or_default(), if .known.len() == 1 { "is" } else { "are" }, .known.join(", "))]
 pub struct Unknown {
-    what: String,
+    what: &'static str,
     name: String,
+    place: String,
     near: Option<String>,
     known: Vec<String>,
 }
@@ -94,14 +95,14 @@ impl Catalogue {
     /// # Errors
     /// When there is none; the error names those that there are.
     pub fn environment(&self, name: &str) -> Result<&Environment, Unknown> {
-        find(&self.environments, name, "environment", |environment| &environment.name)
+        find(&self.environments, name, "environment", "", |environment| &environment.name)
     }
 
     /// That no environment has a region of this name.
     pub fn no_region(&self, name: &str) -> Unknown {
         let regions = self.environments.iter().flat_map(|environment| &environment.regions);
         let known = regions.map(|region| format!("{}/{}", region.environment, region.name)).collect();
-        Unknown { what: "region".into(), name: name.into(), near: None, known }
+        Unknown { what: "region", name: name.into(), place: String::new(), near: None, known }
     }
 
     /// The environment that a release is promoted to next, if any.
@@ -116,7 +117,7 @@ impl Environment {
     /// # Errors
     /// When there is none; the error names those that there are.
     pub fn region(&self, name: &str) -> Result<&Region, Unknown> {
-        find(&self.regions, name, &format!("region in {}:", self.name), |region| &region.name)
+        find(&self.regions, name, "region", &format!(" in {}", self.name), |region| &region.name)
     }
 
     /// Its waves in the order in which they are promoted to.
@@ -144,13 +145,14 @@ impl Environment {
 fn find<'a, T>(
     all: &'a [T],
     name: &str,
-    what: &str,
+    what: &'static str,
+    place: &str,
     name_of: impl Fn(&T) -> &String,
 ) -> Result<&'a T, Unknown> {
     all.iter().find(|one| name_of(one) == name).ok_or_else(|| {
         let known: Vec<String> = all.iter().map(|one| name_of(one).clone()).collect();
         let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
-        Unknown { what: what.into(), name: name.into(), near, known }
+        Unknown { what, name: name.into(), place: place.into(), near, known }
     })
 }
 

@@ -174,8 +174,15 @@ pub(super) fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a 
         let begins = found.len() >= 3 && candidate.starts_with(&found);
         if begins { 1 } else { strsim::damerau_levenshtein(&found, candidate) }
     };
+    let sorted = |text: &str| {
+        let mut letters: Vec<char> = text.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
     let near = candidates.into_iter().map(|candidate| (distance(candidate), candidate));
-    let (distance, candidate) = near.min_by_key(|(distance, _)| *distance)?;
+    // Of two that are as near, the one with the same letters in another order was meant.
+    let (distance, candidate) =
+        near.min_by_key(|(distance, candidate)| (*distance, sorted(candidate) != sorted(&found)))?;
     (distance <= candidate.chars().count().div_ceil(3)).then_some(candidate)
 }
 

@@ -65,8 +65,8 @@ async fn an_api_server_that_is_away_while_pods_start_does_not_end_the_promotion(
     let config = Kubeconfig::new().context_via(EU, &world.eu, proxy.address(), world.eu.admin_token());
     config.context(US, &world.us).write(&world.kubeconfig).unwrap();
     let started = std::time::Instant::now();
-    let child = world.promotion(&release, &["--yes"]).spawn().unwrap();
-    world.all_applied_in_wave_one().await;
+    let mut child = world.promotion(&release, &["--yes"]).spawn().unwrap();
+    crate::run::meanwhile(&mut child, world.all_applied_in_wave_one()).await;
     proxy.set(Mode::Refuse).await;
     world.nodes.let_pending_start();
     world.eu_pods_ready().await;

@@ -121,8 +121,8 @@ async fn a_signal_ends_it_between_two_writes_and_running_again_goes_on() {
     let world = World::start().await;
     let release = world.release(&good("1.0.0").with("image", "pending.invalid/service")).await;
     let started = Instant::now();
-    let child = world.promotion(&release, &["--yes"]).spawn().unwrap();
-    world.all_applied_in_wave_one().await;
+    let mut child = world.promotion(&release, &["--yes"]).spawn().unwrap();
+    run::meanwhile(&mut child, world.all_applied_in_wave_one()).await;
     terminate(&child);
     let ran = run::end(child, started).await.expect(4);
     ran.says("stopped by a signal").says("us (wave second) untouched");
@@ -139,8 +139,8 @@ async fn of_two_promotions_at_once_the_late_one_wins_and_the_other_says_so() {
     let world = World::start().await;
     let release = world.release(&good("1.0.0").with("image", "pending.invalid/service")).await;
     let started = Instant::now();
-    let first = world.promotion(&release, &["--yes"]).spawn().unwrap();
-    world.all_applied_in_wave_one().await;
+    let mut first = world.promotion(&release, &["--yes"]).spawn().unwrap();
+    run::meanwhile(&mut first, world.all_applied_in_wave_one()).await;
     let second = world.promotion(&release, &["--yes"]).spawn().unwrap();
     wait_until("the second to begin", crate::world::SOON, async || {
         records(&world.eu).await.first().is_some_and(|record| record["attempt"] == 2)
@@ -159,9 +159,10 @@ async fn regions_of_one_wave_go_at_the_same_time_and_each_to_its_end() {
     world.in_one_wave();
     let release = world.release(&good("1.0.0").with("image", "pending.invalid/service")).await;
     let started = Instant::now();
-    let child = world.promotion(&release, &["--yes"]).spawn().unwrap();
+    let mut child = world.promotion(&release, &["--yes"]).spawn().unwrap();
     for api in [&world.eu, &world.us] {
-        wait_until("the record", crate::world::SOON, async || records(api).await.len() == 1).await.unwrap();
+        let record = wait_until("the record", crate::world::SOON, async || records(api).await.len() == 1);
+        run::meanwhile(&mut child, record).await.unwrap();
     }
     world.nodes.let_pending_start();
     run::end(child, started).await.expect(0).says("eu: applied").says("us: applied");
@@ -195,10 +196,12 @@ async fn a_signal_before_the_first_write_ends_it_at_once() {
     let release = world.release(&good("1.0.0")).await;
     world.us.pause().unwrap();
     let started = Instant::now();
-    let child = world.promotion(&release, &["--yes"]).spawn().unwrap();
+    let mut child = world.promotion(&release, &["--yes"]).spawn().unwrap();
     let asked =
         async || world.eu.writes().unwrap().iter().any(|write| write.resource == "selfsubjectreviews");
-    wait_until("the look at the first region", crate::world::SOON, asked).await.unwrap();
+    run::meanwhile(&mut child, wait_until("the look at the first region", crate::world::SOON, asked))
+        .await
+        .unwrap();
     terminate(&child);
     let ran = run::end(child, started).await.expect(1);
     world.us.resume().unwrap();

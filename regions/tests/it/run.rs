@@ -5,6 +5,7 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -64,6 +65,19 @@ pub(crate) fn command(catalogue: &Path, kubeconfig: &Path, arguments: &[&str]) -
     command.env("TMPDIR", kubeconfig.parent().unwrap());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
+}
+
+/// Waits for a condition while a run goes on. A run that ends before is told with what it said.
+pub(crate) async fn meanwhile<T>(child: &mut Child, awaited: impl Future<Output = T>) -> T {
+    tokio::select! {
+        value = awaited => value,
+        status = child.wait() => {
+            let (mut out, mut err) = (String::new(), String::new());
+            child.stdout.take().unwrap().read_to_string(&mut out).await.unwrap();
+            child.stderr.take().unwrap().read_to_string(&mut err).await.unwrap();
+            panic!("it ended too early, {}\n--- out\n{out}\n--- err\n{err}", status.unwrap())
+        }
+    }
 }
 
 /// Waits for a run's end.

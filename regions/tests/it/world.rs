@@ -1,6 +1,6 @@
 //! Two regions of one environment, and what a test asks them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,8 +50,13 @@ impl World {
 
     /// Puts both regions into one wave.
     pub(crate) fn in_one_wave(&mut self) {
-        let own = self.folder.path().join("catalogue");
+        // Beside the schemas that its files name, as in the repository.
+        let own = self.folder.path().join("local/catalogue");
         charts::copy(&self.catalogue, &own);
+        charts::copy(
+            Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/schema")),
+            &self.folder.path().join("regions/schema"),
+        );
         let edit = |file: &str, from: &str, to: &str| {
             let file = own.join(ENVIRONMENT).join(file);
             let text = std::fs::read_to_string(&file).unwrap();
