@@ -177,6 +177,26 @@ async fn regions_of_one_wave_go_at_the_same_time_and_each_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_region_is_added_by_one_file_and_the_others_stay_as_they_are() {
+    let mut world = World::start().await;
+    world.in_one_wave();
+    let file = world.catalogue.join("production/us.yaml");
+    let added = std::fs::read_to_string(&file).unwrap();
+    assert!(added.lines().count() <= 12, "{added}");
+    std::fs::remove_file(&file).unwrap();
+    let release = world.release(&good("1.0.0")).await;
+    world.promote(&release, &[]).await.expect(0).says("eu: applied").says_not("us: applied");
+    assert!(contents(&world.us).await.is_empty());
+    let before = (versions(&world.eu).await, writes(&world.eu));
+
+    std::fs::write(&file, added).unwrap();
+    world.promote(&release, &[]).await.expect(0).says("eu: no change").says("us: applied, 2/2 pods ready");
+    assert_eq!(before, (versions(&world.eu).await, writes(&world.eu)));
+    let deployment = get(&world.us, "deployments", "service").await.unwrap();
+    assert!(!contents(&world.us).await.is_empty() && deployment["status"]["availableReplicas"] == 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pods_that_crash_or_may_not_be_made_end_the_wait() {
     let world = World::start().await;
     let crashing = world.release(&good("1.0.0").with("image", "crashing.invalid/service")).await;
