@@ -91,9 +91,11 @@ credentials: ## a kubeconfig without a credential in it (ENVIRONMENT=qa)
 
 ##@ Measure it
 .PHONY: bench
-bench: setup ## agent and service beside named peers, in one run; writes bench/results
-	@cargo build --release --workspace
-	@target/release/meridian-bench
+bench: setup ## agent and service, as images hold them, beside named peers, in one run; writes bench/results
+	@cargo build --release -p meridian-bench
+	@local/images/compile service target/bench/service
+	@local/images/compile secrets-agent target/bench/secrets-agent
+	@target/release/meridian-bench --programs target/bench
 
 ##@ Keep it
 .PHONY: setup

@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     /// Leaves out the two changes at the vault agent's default interval, which take five minutes.
     #[arg(long)]
     skip_default_interval: bool,
+    /// The folder of the `service` and `secrets-agent` to measure [default: this program's own].
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
     /// Where the results go.
     #[arg(long, default_value = "bench/results")]
     results: PathBuf,
@@ -64,7 +67,7 @@ async fn main() -> ExitCode {
 }
 
 async fn measure(arguments: &Arguments) -> Result<PathBuf> {
-    let region = region::Region::start().await?;
+    let region = region::Region::start(arguments.programs.as_deref()).await?;
     let agents = agents::measure(&region, arguments).await?;
     let service = service::measure(&region, arguments).await?;
     let now = jiff::Timestamp::now();

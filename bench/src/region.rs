@@ -1,7 +1,7 @@
 //! One Vault with everything that a service needs, and agents of both kinds.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use local_region::documents::{self, KeyState, Rotation, SigningKey};
@@ -45,7 +45,8 @@ pub(crate) struct Agent {
 }
 
 impl Region {
-    pub(crate) async fn start() -> Result<Self> {
+    pub(crate) async fn start(programs: Option<&Path>) -> Result<Self> {
+        let ours = |name| programs.map_or_else(|| program(name), |folder| Ok(folder.join(name)));
         let folder = tempfile::Builder::new().prefix("meridian-bench-").tempdir()?;
         let ca = Ca::new("the benchmark's authority")?;
         let vault = VaultServer::named("bench").storage(Storage::Raft).start(&ca).await?;
@@ -74,8 +75,8 @@ impl Region {
         certificate.write(folder.path(), "service")?;
         Ok(Region {
             vault_program: tools::vault()?,
-            agent_program: program("secrets-agent")?,
-            service_program: program("service")?,
+            agent_program: ours("secrets-agent")?,
+            service_program: ours("service")?,
             folder,
             ca,
             admin,
