@@ -1,19 +1,24 @@
 //! Our agent beside `vault agent`: memory, the time to the first secret, and the time from a write to its
 //! use.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use http::Method;
-use local_region::process::Process;
-use secrets_agent_client::{AgentClient, ExposeSecret};
+use secrets_agent_client::{AgentClient, Subscription};
 use serde_json::{Value, json};
+use tokio::time::timeout;
+use uuid::Uuid;
 
-use crate::region::{Region, soon, until};
+use crate::cost::{self, Cost};
+use crate::region::{Agent, Region, soon, until};
+use crate::spot::{listening, spotted};
 use crate::statistics::summary;
 use crate::{Arguments, Result};
 
+const SOON: Duration = Duration::from_secs(30);
 const SECRETS: [&str; 4] = ["config", "clients", "signing-keys", "tls"];
 
 pub(crate) async fn measure(region: &Region, arguments: &Arguments) -> Result<Value> {
@@ -26,71 +31,81 @@ pub(crate) async fn measure(region: &Region, arguments: &Arguments) -> Result<Va
     )
 }
 
-/// From exec to the first secret that an application can use, and what both hold then.
+/// From exec to the first secret that an application can use, and what both have cost when the last is there.
+///
+/// An application of ours connects when the socket is there, is told by the watch stream, and fetches; one of
+/// vault agent finds the file.
 async fn starts(region: &Region, count: u32) -> Result<Value> {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    let (mut our_memory, mut their_memory) = (Vec::new(), Vec::new());
+    let mut ours = Starts::default();
+    let mut theirs = Starts::default();
     for round in 0..count {
         let agent = region.agent(&format!("start-{round}"), &SECRETS, "")?;
-        let client = AgentClient::new(&agent.socket);
         let began = agent.process.started();
-        ours.push(
-            soon("our agent's first secret", began, async || client.get("config").await.is_ok()).await?,
-        );
-        soon("our agent's last secret", began, async || delivered(&client).await == SECRETS.len()).await?;
-        our_memory.push(memory(&agent.process)?);
+        ours.listening.push(since(began, listening(agent.socket.clone()).await?));
+        let client = AgentClient::new(&agent.socket);
+        let mut stream = client.watch(Uuid::new_v4(), None).await?;
+        let mut told = BTreeSet::new();
+        while told.len() < SECRETS.len() {
+            let next = timeout(SOON, stream.next()).await.map_err(|_| "our agent told of no secret")??;
+            let (_, change) = next.ok_or("our agent ended its watch stream")?;
+            client.get(&change.name).await?;
+            if told.is_empty() {
+                ours.first.push(since(began, Instant::now()));
+            }
+            told.insert(change.name);
+        }
+        ours.last.push(since(began, Instant::now()));
+        ours.costs.push(Cost::of(&agent.process)?);
         drop(agent);
 
         let (process, folder) = region.vault_agent(&format!("vault-start-{round}"), &SECRETS, "")?;
-        let file = folder.join("config");
-        theirs.push(soon("vault agent's first secret", process.started(), async || file.exists()).await?);
-        soon("vault agent's last secret", process.started(), async || {
-            SECRETS.iter().all(|secret| folder.join(secret).exists())
-        })
-        .await?;
-        their_memory.push(memory(&process)?);
+        let files = SECRETS.map(|secret| folder.join(secret));
+        let any = files.clone();
+        let first = spotted("vault agent's first secret", move || any.iter().any(|file| file.exists()));
+        theirs.first.push(since(process.started(), first.await?));
+        let last = spotted("vault agent's last secret", move || files.iter().all(|file| file.exists()));
+        theirs.last.push(since(process.started(), last.await?));
+        theirs.costs.push(Cost::of(&process)?);
         drop(process);
         eprint!("\rstarts: {}/{count}", round + 1);
     }
     eprintln!();
-    let rows =
-        |rows: &[Memory], pick: fn(&Memory) -> f64| summary(&rows.iter().map(pick).collect::<Vec<_>>());
-    let shown = |times: &[f64], rows_of: &[Memory]| {
-        json!({
-            "exec to first secret, ms": summary(times),
-            "resident, MiB": rows(rows_of, |memory| memory.resident),
-            "proportional, MiB": rows(rows_of, |memory| memory.proportional),
-            "private, MiB": rows(rows_of, |memory| memory.private),
-        })
-    };
-    println!("first secret: secrets-agent {} ms, vault agent {} ms", summary(&ours), summary(&theirs));
     println!(
-        "resident: secrets-agent {} MiB, vault agent {} MiB",
-        rows(&our_memory, |memory| memory.resident),
-        rows(&their_memory, |memory| memory.resident)
+        "first secret: secrets-agent {} ms, vault agent {} ms",
+        summary(&ours.first),
+        summary(&theirs.first)
     );
-    Ok(json!({"secrets-agent": shown(&ours, &our_memory), "vault agent": shown(&theirs, &their_memory)}))
+    let resident =
+        |starts: &Starts| summary(&starts.costs.iter().map(|cost| cost.resident).collect::<Vec<_>>());
+    println!("resident: secrets-agent {} MiB, vault agent {} MiB", resident(&ours), resident(&theirs));
+    Ok(json!({"secrets-agent": ours.shown(), "vault agent": theirs.shown()}))
 }
 
-async fn delivered(client: &AgentClient) -> usize {
-    let listed = client.secrets().await.map(|list| list.secrets).unwrap_or_default();
-    listed.iter().filter(|secret| secret.version.is_some()).count()
+/// The starts of one agent; times in milliseconds since its exec.
+#[derive(Default)]
+struct Starts {
+    listening: Vec<f64>,
+    first: Vec<f64>,
+    last: Vec<f64>,
+    costs: Vec<Cost>,
 }
 
-struct Memory {
-    resident: f64,
-    proportional: f64,
-    private: f64,
+impl Starts {
+    fn shown(&self) -> Value {
+        let mut shown = json!({
+            "exec to first secret, ms": summary(&self.first),
+            "exec to last of four secrets, ms": summary(&self.last),
+            "cost with all four": cost::shown(&self.costs),
+        });
+        if !self.listening.is_empty() {
+            shown["exec to listening, ms"] = json!(summary(&self.listening));
+        }
+        shown
+    }
 }
 
-fn memory(process: &Process) -> Result<Memory> {
-    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let facts = process.facts();
-    Ok(Memory {
-        resident: mebibytes(facts.resident()?),
-        proportional: mebibytes(facts.proportional()?),
-        private: mebibytes(facts.private()?),
-    })
+fn since(start: Instant, moment: Instant) -> f64 {
+    moment.saturating_duration_since(start).as_secs_f64() * 1000.0
 }
 
 /// From the moment at which Vault has taken a write to the moment at which an application holds it. The same
@@ -101,28 +116,28 @@ async fn changes(region: &Region, rounds: u32) -> Result<Value> {
     let polling = region.agent("polling", &["probe"], "kv.poll = \"1s\"")?;
     let (vault_agent, folder) = region.vault_agent("interval-1s", &["probe"], "1s")?;
     let file = folder.join("probe");
-    let (nudged_client, polling_client) =
-        (AgentClient::new(&nudged.socket), AgentClient::new(&polling.socket));
-    let began = Instant::now();
-    soon("three agents with the secret", began, async || {
-        holds(&nudged_client, "0").await && holds(&polling_client, "0").await && shows(&file, "0")
-    })
-    .await?;
+    let (mut with, mut without) = (Application::of(&nudged), Application::of(&polling));
+    with.holds(1).await?;
+    without.holds(1).await?;
+    let seen = file.clone();
+    spotted("vault agent's secret", move || shows(&seen, "0")).await?;
     let (mut with_nudge, mut with_poll, mut with_interval) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
         let value = round.to_string();
         let written = region.admin.put("kv", "service/probe", &json!({"value": value}), None).await?;
         let taken = Instant::now();
         let nudge = json!({"name": "probe", "version": written.version});
-        nudged.tcp.json(Method::POST, "/v1/nudge", &nudge).await?;
-        let (first, second, third) = tokio::join!(
-            soon("the nudged agent", taken, async || holds(&nudged_client, &value).await),
-            soon("the polling agent", taken, async || holds(&polling_client, &value).await),
-            soon("vault agent", taken, async || shows(&file, &value)),
+        let file = file.clone();
+        let (answer, first, second, third) = tokio::join!(
+            nudged.tcp.json(Method::POST, "/v1/nudge", &nudge),
+            with.holds(written.version),
+            without.holds(written.version),
+            spotted("vault agent's change", move || shows(&file, &value)),
         );
-        with_nudge.push(first?);
-        with_poll.push(second?);
-        with_interval.push(third?);
+        answer?;
+        with_nudge.push(since(taken, first?));
+        with_poll.push(since(taken, second?));
+        with_interval.push(since(taken, third?));
         eprint!("\rchanges: {round}/{rounds}");
     }
     eprintln!();
@@ -159,9 +174,31 @@ async fn default_interval(region: &Region) -> Result<Value> {
     Ok(json!({"write to use, ms": summary(&row)}))
 }
 
-async fn holds(client: &AgentClient, value: &str) -> bool {
-    let wanted = format!("{{\"value\":\"{value}\"}}");
-    client.get("probe").await.is_ok_and(|secret| secret.data.expose_secret() == wanted.as_bytes())
+/// What an application does: it is told of a change and fetches it.
+struct Application {
+    client: AgentClient,
+    changes: Subscription,
+}
+
+impl Application {
+    fn of(agent: &Agent) -> Self {
+        let client = AgentClient::new(&agent.socket);
+        Application { changes: Subscription::start(client.clone()), client }
+    }
+
+    /// Waits for a version and gives the moment at which its value is there.
+    async fn holds(&mut self, version: u64) -> Result<Instant> {
+        let held = async {
+            while let Some(change) = self.changes.next().await {
+                if change.version >= version {
+                    self.client.get_version(&change.name, change.version).await?;
+                    return Ok(Instant::now());
+                }
+            }
+            Err("the watch was lost".into())
+        };
+        timeout(SOON, held).await.map_err(|_| format!("waited {} s for version {version}", SOON.as_secs()))?
+    }
 }
 
 fn shows(file: &Path, value: &str) -> bool {

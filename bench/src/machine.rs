@@ -1,8 +1,10 @@
 //! On what it was measured, and what.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
+use local_region::programs::program;
 use serde_json::{Value, json};
 
 use crate::Result;
@@ -23,18 +25,73 @@ pub(crate) fn describe() -> Value {
     })
 }
 
-/// The versions of both sides.
+/// The versions of both sides, and how ours were built.
 pub(crate) fn versions(region: &Region) -> Result<Value> {
-    let said = |program: &std::path::Path, argument: &str| -> Result<String> {
+    let said = |program: &Path, argument: &str| -> Result<String> {
         let output = Command::new(program).arg(argument).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
     };
-    let size = |program: &std::path::Path| -> Result<u64> { Ok(fs::metadata(program)?.len()) };
+    let linked = |program: &Path| -> Result<&str> {
+        let dynamic = asks_for_loader(&fs::read(program)?);
+        Ok(if dynamic.ok_or_else(|| format!("{} is no program", program.display()))? {
+            "dynamic"
+        } else {
+            "static"
+        })
+    };
+    let ours = |program: &Path| -> Result<Value> {
+        let (version, bytes) = (said(program, "--version")?, fs::metadata(program)?.len());
+        Ok(json!({"version": version, "bytes": bytes, "linked": linked(program)?}))
+    };
     Ok(json!({
+        "commit": commit(),
         "vault": said(&region.vault_program, "version")?,
-        "secrets-agent": said(&region.agent_program, "--version")?,
-        "secrets-agent bytes": size(&region.agent_program)?,
-        "service bytes": size(&region.service_program)?,
-        "bare hyper": "1.12 with tokio-rustls 0.26, as Cargo.lock pins them",
+        "secrets-agent": ours(&region.agent_program)?,
+        "service": ours(&region.service_program)?,
+        "bare hyper": {
+            "version": "hyper 1.12 with tokio-rustls 0.26, as Cargo.lock pins them",
+            "linked": linked(&program("bare-hyper")?)?,
+        },
     }))
+}
+
+/// The commit of the sources, with a word on what was changed since; nothing outside a checkout.
+fn commit() -> Option<String> {
+    let output =
+        Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Whether a program names a dynamic loader (`PT_INTERP`), as those in images must not. `None` for what is no
+/// 64-bit little-endian ELF file.
+fn asks_for_loader(elf: &[u8]) -> Option<bool> {
+    const INTERPRETER: usize = 3;
+    let number = |at: usize, width: usize| {
+        let bytes = elf.get(at..at.checked_add(width)?)?;
+        Some(bytes.iter().rev().fold(0_usize, |number, byte| number << 8 | usize::from(*byte)))
+    };
+    if !elf.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let (start, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+    for header in 0..count {
+        if number(start.checked_add(header * size)?, 4)? == INTERPRETER {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dynamic_program_is_told_from_what_is_no_program() {
+        // Tests are never linked statically.
+        let own = fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert_eq!(asks_for_loader(&own), Some(true));
+        assert_eq!(asks_for_loader(&own[..60]), None);
+        assert_eq!(asks_for_loader(b"#!/bin/sh\n"), None);
+    }
 }

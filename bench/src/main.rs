@@ -1,10 +1,12 @@
 //! `meridian-bench`: the agent beside `vault agent`, and the service beside bare hyper, in one run.
 
 mod agents;
+mod cost;
 mod load;
 mod machine;
 mod region;
 mod service;
+mod spot;
 mod statistics;
 
 use std::fs;

@@ -12,6 +12,7 @@ use local_region::process::{Process, Program};
 use local_region::programs::program;
 use serde_json::{Value, json};
 
+use crate::cost;
 use crate::load;
 use crate::region::{Region, soon};
 use crate::statistics::summary;
@@ -86,10 +87,9 @@ impl<'a> Side<'a> {
 
     /// One round; gives the processor time for each request, in microseconds.
     async fn round(&mut self, tls: &Arc<rustls::ClientConfig>, requests: u64) -> Result<f64> {
-        let before = self.process.facts().processor_time()?;
+        let before = cost::processor(self.process)?;
         let round = load::round(self.address, tls, PATH, CONNECTIONS, requests).await?;
-        let used = self.process.facts().processor_time()? - before;
-        let each = used.as_secs_f64() * 1e6 / round.answered as f64;
+        let each = (cost::processor(self.process)? - before) * 1000.0 / round.answered as f64;
         self.row.push(each);
         self.rates.push(round.answered as f64 / round.took.as_secs_f64());
         Ok(each)
