@@ -349,4 +349,24 @@ mod tests {
         let _ = tokens.get().await;
         assert_eq!(tokens.metrics.login_failures.get(), 3);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_credentials_do_not_overrule_what_vault_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "one").unwrap();
+        let tokens = tokens(file);
+        let asked = Duration::from_secs(3);
+        let failed = |retry_after| FailedLogin {
+            times: 1,
+            why: Failure::Throttled { call: "log in".to_owned(), retry_after },
+            until: Instant::now() + asked,
+            credentials: vec![None],
+        };
+        assert!(tokens.may_try_again(&failed(None)), "other credentials are there");
+        let failed = failed(Some(asked));
+        assert!(!tokens.may_try_again(&failed));
+        tokio::time::advance(asked).await;
+        assert!(tokens.may_try_again(&failed));
+    }
 }

@@ -333,4 +333,27 @@ mod tests {
             assert_eq!(keep_away(text, now), seconds.map(Duration::from_secs), "{text}");
         }
     }
+
+    #[test]
+    fn a_client_is_made_anew_when_a_certificate_of_its_authority_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca_file = folder.path().join("ca.pem");
+        let certificate = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert;
+        std::fs::write(&ca_file, certificate.pem()).unwrap();
+        let second = crate::units::Time(Duration::from_secs(1));
+        let config = config::Vault {
+            address: "https://localhost:1".to_owned(),
+            ca_file,
+            namespace: None,
+            timeout: second,
+            longest_retry: second,
+        };
+        let transport = Transport::new(&config, 1 << 20);
+        let now = Timestamp::now();
+        for _ in 0..2 {
+            assert!(transport.client("call").is_ok());
+            let until = std::mem::replace(&mut transport.client.lock().unwrap().until, now);
+            assert!(until > now, "{until}");
+        }
+    }
 }

@@ -26,7 +26,9 @@ async fn a_signal_ends_it_in_order() -> Outcome {
 #[tokio::test]
 async fn an_ending_does_not_wait_for_a_vault_that_is_frozen() -> Outcome {
     let scenario = Scenario::new().await?;
-    let agent = scenario.agent().await?;
+    // However patient it is with Vault otherwise.
+    let agent = scenario.settings().start_under(&["/usr/bin/env", "AGENT__VAULT__TIMEOUT=60s"])?;
+    agent.delivered(1).await?;
     scenario.vault.pause()?;
     agent.process.signal(Signal::TERM)?;
     let status = timeout(std::time::Duration::from_secs(5), agent.process.ended()).await;
