@@ -1,13 +1,16 @@
 """What the chart tells the programs, read by the programs themselves."""
 
+import json
 import subprocess
 
 import manifests
+import random_catalogue
 import rendering
 from rendering import ROOT, WORK
 from report import check, skip
 
-FOLDERS = ["target/debug", "target/static/x86_64-unknown-linux-gnu/release", "target/release"]
+STATIC = "target/static/x86_64-unknown-linux-gnu"
+FOLDERS = ["target/debug", f"{STATIC}/release", f"{STATIC}/small", "target/release"]
 FIELDS = {
     "metadata.name": "service-5d4f9c7b8-x2x9q",
     "metadata.uid": "0b7d5f0e-6f0c-4d3c-9f53-0d3a8c1f7a11",
@@ -53,6 +56,28 @@ def misspelt_is_seen(program, rendered, pick, name, said):
     assert done.returncode == 2 and said in done.stderr, f"{done.returncode}: {done.stdout}{done.stderr}"
 
 
+def validated(regions):
+    for catalogue in rendering.CATALOGUES:
+        done = subprocess.run([regions, "--catalogue", catalogue, "validate"], capture_output=True, text=True, timeout=20)
+        assert done.returncode == 0, done.stderr
+
+
+def read_alike(regions):
+    """`regions render` says what Helm is given; Helm and a third reader of YAML see the same."""
+    shows = WORK / "shows"
+    (shows / "templates").mkdir(parents=True)
+    (shows / "Chart.yaml").write_text("apiVersion: v2\nname: shows\nversion: 1.0.0\n")
+    (shows / "templates" / "values.yaml").write_text("values: {{ .Values | toJson | quote }}\n")
+    for label, catalogue, environment, region in rendering.regions():
+        command = [regions, "--catalogue", catalogue, "render", f"{environment}/{region}", "--output", "json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        assert done.returncode == 0, f"{label}: {done.stderr}"
+        said = json.loads(done.stdout)
+        [shown] = rendering.template(rendering.value_arguments(catalogue, environment, region), shows)
+        assert json.loads(shown["values"]) == said, f"{label}: Helm: {shown['values']}\nregions: {json.dumps(said)}"
+        assert rendering.values_of(catalogue, environment, region) == said, label
+
+
 def run(rendered):
     """Both programs accept what every region's manifest tells them, and would not accept another name."""
     for name, pick, wrong in [
@@ -67,3 +92,8 @@ def run(rendered):
         check(title, accepted, program, rendered, pick)
         said = wrong.rsplit("__", 1)[1].lower()
         check(f"{name} check-config refuses {wrong}", misspelt_is_seen, program, rendered, pick, wrong, said)
+    if regions := newest("regions"):
+        check(f"regions validate takes every catalogue, a random one too (SEED={random_catalogue.SEED})", validated, regions)
+        check("regions render, Helm and another reader see the same values", read_alike, regions)
+    else:
+        skip("regions reads the catalogues", "regions is not built; cargo build --package regions")

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import yaml
 
+import random_catalogue
+
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "k8s" / "chart"
-CATALOGUES = [ROOT / "regions" / "catalogue", ROOT / "local" / "catalogue"]
 HELM = os.environ["HELM"]
 NAMESPACE = "meridian"
 VERSIONS = ["1.33", "1.34", "1.35", "1.36", "1.37"]
@@ -24,6 +25,11 @@ IMAGES = {
 
 WORK = Path(tempfile.mkdtemp(prefix="meridian-chart."))
 atexit.register(shutil.rmtree, WORK, ignore_errors=True)
+
+# The committed ones, and one that nobody wrote.
+CATALOGUES = [ROOT / "regions" / "catalogue", ROOT / "local" / "catalogue", WORK / "random" / "catalogue"]
+shutil.copytree(ROOT / "regions" / "schema", WORK / "random" / "schema")
+random_catalogue.write(CATALOGUES[2], 3)
 
 
 class Refused(Exception):
@@ -43,7 +49,7 @@ RELEASE = chart_with(IMAGES)
 
 
 def regions():
-    """Every region of both catalogues, as (label, catalogue, environment, region)."""
+    """Every region of the catalogues, as (label, catalogue, environment, region)."""
     found = []
     for catalogue in CATALOGUES:
         for file in sorted(catalogue.glob("*/*.yaml")):

@@ -4,6 +4,7 @@ import difflib
 import json
 import os
 
+import random_catalogue
 from workspace import ENVIRONMENTS, TESTS, actions, resources
 
 # A region that no environment has yet, as an operator would add it.
@@ -19,6 +20,7 @@ def checks(check, space):
     check("environment production: one pool changed is one pool updated", pool_changed, space)
     check("environment production: protection is lifted for the named region only", unprotected, space)
     check("environment production: protection of an unknown region is refused", unknown_region, space)
+    check(f"a catalogue that nobody wrote is planned (SEED={random_catalogue.SEED})", unwritten, space)
 
 
 def golden(space, name):
@@ -110,6 +112,21 @@ def unknown_region(space):
     assert ran.returncode == 1
     said = " ".join(ran.stderr.split())
     assert "removing names us-east1; the catalogue has asia-southeast1, europe-west4, us-east4." in said, ran.stderr
+
+
+def unwritten(space):
+    """Random regions, each as its types allow: whatever `regions validate` takes is planned, whole."""
+    folder, own = space.environment("production"), space.catalogue("production")
+    written = random_catalogue.write(space.folder / "unwritten", 8)
+    made = space.folder / "unwritten" / random_catalogue.ENVIRONMENT
+    edits = dict.fromkeys(path.name for path in own.glob("*.yaml")) | {path.name: path.read_text() for path in made.iterdir()}
+    with space.edited(own, edits):
+        plan = space.plan(folder, "-state=none.tfstate")
+    planned = resources(plan)
+    for region in written:
+        assert f'module.region["{region}"].google_container_cluster.this' in planned, region
+        pools = [address for address in planned if address.startswith(f'module.region["{region}"].google_container_node_pool')]
+        assert pools, region
 
 
 def untouched(before, plan, touched):

@@ -12,7 +12,7 @@ use super::problem::{Place, Problem, nearest, quoted};
 pub const ENVIRONMENT_FILE: &str = "_environment.yaml";
 
 /// No file of a catalogue is larger, and none that is larger is read.
-const LARGEST: u64 = 64 * 1024;
+const LARGEST: u64 = 16 * 1024;
 
 /// Entries of one folder that are looked at.
 const MOST: usize = 1000;

@@ -190,7 +190,7 @@ fn line_feeds_of_windows_are_read() {
 fn a_huge_file() {
     let small = Small::new();
     small.write("production/us.yaml", "# \n".repeat(30_000));
-    told(&small, &["production/us.yaml: found more than 64 KiB; allowed a small file of YAML"]);
+    told(&small, &["production/us.yaml: found more than 16 KiB; allowed a small file of YAML"]);
 }
 
 #[test]

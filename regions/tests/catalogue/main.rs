@@ -9,6 +9,4 @@ mod folders;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
-mod readers;
-#[cfg(test)]
 mod small;
