@@ -95,6 +95,7 @@ bench: setup ## agent and service, as images hold them, beside named peers, in o
 	@cargo build --release -p meridian-bench
 	@local/images/compile service target/bench/service
 	@local/images/compile secrets-agent target/bench/secrets-agent
+	@local/images/compile bare-hyper target/bench/bare-hyper
 	@target/release/meridian-bench --programs target/bench
 
 ##@ Keep it

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use local_region::programs::program;
 use serde_json::{Value, json};
 
 use crate::Result;
@@ -50,7 +49,7 @@ pub(crate) fn versions(region: &Region) -> Result<Value> {
         "service": ours(&region.service_program)?,
         "bare hyper": {
             "version": "hyper 1.12 with tokio-rustls 0.26, as Cargo.lock pins them",
-            "linked": linked(&program("bare-hyper")?)?,
+            "linked": linked(&region.bare_program)?,
         },
     }))
 }

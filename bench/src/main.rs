@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     /// Leaves out the two changes at the vault agent's default interval, which take five minutes.
     #[arg(long)]
     skip_default_interval: bool,
-    /// The folder of the `service` and `secrets-agent` to measure [default: this program's own].
+    /// The folder of `service`, `secrets-agent` and `bare-hyper` to measure [default: this program's own].
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
     /// Where the results go.

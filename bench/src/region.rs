@@ -33,6 +33,7 @@ pub(crate) struct Region {
     pub(crate) vault_program: PathBuf,
     pub(crate) agent_program: PathBuf,
     pub(crate) service_program: PathBuf,
+    pub(crate) bare_program: PathBuf,
     role: AppRole,
 }
 
@@ -77,6 +78,7 @@ impl Region {
             vault_program: tools::vault()?,
             agent_program: ours("secrets-agent")?,
             service_program: ours("service")?,
+            bare_program: ours("bare-hyper")?,
             folder,
             ca,
             admin,

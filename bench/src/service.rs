@@ -9,7 +9,6 @@ use local_region::http::{Client, Target, client_tls};
 use local_region::pki::write_private;
 use local_region::ports::Port;
 use local_region::process::{Process, Program};
-use local_region::programs::program;
 use serde_json::{Value, json};
 
 use crate::cost;
@@ -129,7 +128,7 @@ async fn start_bare(region: &Region, service: SocketAddr, port: &Port) -> Result
         .collect();
     fs::write(folder.join("body"), &answer.body)?;
     fs::write(folder.join("headers"), headers.join("\n"))?;
-    let process = Program::new("bare-hyper", program("bare-hyper")?)
+    let process = Program::new("bare-hyper", &region.bare_program)
         .argument(folder.join("service.crt"))
         .argument(folder.join("service.key"))
         .argument(folder.join("body"))
