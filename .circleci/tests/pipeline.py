@@ -78,8 +78,8 @@ def regions_has_the_verbs():
     # What `make promote` gives it.
     script = (config.ROOT / "local/images/promote").read_text()
     helped = subprocess.run([program, "promote", "--help"], capture_output=True, text=True, timeout=20).stdout
-    flags = set(re.findall(r"(?<=[ +])--[a-z]+", script.split("exec ")[1]))
-    assert len(flags) == 5 and all(flag in helped for flag in flags), f"{flags} are not all in:\n{helped}"
+    flags = set(re.findall(r"(?<=[ +])--[a-z-]+", script.split("\nset -- ")[1]))
+    assert len(flags) == 7 and all(flag in helped for flag in flags), f"{flags} are not all in:\n{helped}"
 
 
 check("config.yml holds to CircleCI's schema", schema_holds)

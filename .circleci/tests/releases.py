@@ -189,8 +189,20 @@ def promotion_is_by_digest(checkout):
     helm = arguments.pop(arguments.index("--helm") + 1)
     assert Path(helm).name == "helm"
     assert arguments == ["promote", "--env", "qa", "--release", released, "--helm", "--yes", "--why", "a b"], arguments
+    assert "no Vault is asked" in error, error
     code, _, error = checkout.run("promote")
     assert code != 0 and "which environment?" in error, error
+
+
+def the_token_for_vault_is_in_no_argument(checkout):
+    program = checkout.folder / "target/release/regions"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >&2\nexec cat /dev/fd/3 /dev/fd/4\n')
+    authorities = "-----BEGIN CERTIFICATE-----\n" + "A" * 5000 + "\n-----END CERTIFICATE-----"
+    code, out, error = checkout.run("promote", "qa", VAULT_CA=authorities, CIRCLE_OIDC_TOKEN_V2="head.body.$sign")
+    assert code == 0 and out == f"head.body.$sign\n{authorities}", (code, out, error)
+    assert "--vault-jwt-file\n/dev/fd/3\n--vault-ca\n/dev/fd/4\n" in error and "head.body" not in error, error
+    code, out, error = checkout.run("promote", "qa", VAULT_CA=authorities)
+    assert code != 0 and not out and "no token to log in to Vault with" in error, (code, out, error)
 
 
 def changes_that_are_not_committed_are_refused(checkout):
@@ -236,7 +248,7 @@ def a_registry_that_is_away_is_not_an_empty_one(checkout):
 
 CHECKS = [
     nothing_is_found_before, what_is_pushed_is_found, a_second_release_changes_nothing, promotion_is_by_digest,
-    changes_that_are_not_committed_are_refused, another_commit_needs_another_build,
+    the_token_for_vault_is_in_no_argument, changes_that_are_not_committed_are_refused, another_commit_needs_another_build,
     an_image_that_is_not_the_pinned_one_is_refused, another_repository_is_refused,
     a_registry_that_is_away_is_not_an_empty_one,
 ]

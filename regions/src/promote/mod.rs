@@ -24,6 +24,7 @@ use crate::output::Progress;
 use crate::plan::readiness;
 use crate::plan::record::Provenance;
 use crate::release;
+use crate::vault::Access;
 
 use prepare::{Common, Prepared, Refusal, prepare};
 use report::{RegionReport, RegionState, chain, describe};
@@ -82,6 +83,13 @@ pub struct Args {
     /// How long a pod may wait for a node to be made for it
     #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = duration)]
     pub unschedulable_after: Duration,
+    /// Look first whether each region's Vault has the release's secrets, logging in with the JWT in this file
+    /// (auth/jwt, role promoter)
+    #[arg(long, value_name = "FILE", requires = "vault_ca")]
+    pub vault_jwt_file: Option<PathBuf>,
+    /// PEM certificates of the authorities that vouch for the Vaults; no others do
+    #[arg(long, value_name = "FILE", requires = "vault_jwt_file")]
+    pub vault_ca: Option<PathBuf>,
     /// The Helm program [default: `helm` from PATH]
     #[arg(long, value_name = "FILE")]
     pub helm: Option<PathBuf>,
@@ -180,8 +188,12 @@ async fn common(args: &Args, report: &mut Report) -> Result<Common, String> {
         chain(&error)
     })?;
     report.release = Some(packaged.release.clone());
+    let vault = match (&args.vault_jwt_file, &args.vault_ca) {
+        (Some(jwt), Some(authority)) => Some(Access::read(jwt, authority).map_err(|error| chain(&error))?),
+        _ => None,
+    };
     let provenance = Provenance { who: String::new(), why: args.why.clone(), build: args.build.clone() };
-    Ok(Common { packaged, helm, kubeconfig, provenance, patience: FIRST_CALLS })
+    Ok(Common { packaged, helm, kubeconfig, vault, provenance, patience: FIRST_CALLS })
 }
 
 /// Looks at every region at once, and says of all of them what speaks against the promotion.

@@ -17,6 +17,7 @@ use crate::plan::record::{Provenance, Record, State, Wanted};
 use crate::plan::{self, Plan};
 use crate::release::{Packaged, hex_sha256};
 use crate::snapshot;
+use crate::vault::{Access, Missing, VaultError};
 
 /// Why a region cannot be promoted to.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,23 @@ pub(super) enum Refusal {
         /// What is wrong with it.
         #[source]
         source: ManifestError,
+    },
+    /// Its Vault could not be asked.
+    #[error("{region}: look at its secrets")]
+    Vault {
+        /// The region.
+        region: String,
+        /// Why not.
+        #[source]
+        source: VaultError,
+    },
+    /// Its Vault lacks secrets, without which its pods would never become ready.
+    #[error("{region}: its Vault cannot deliver what the release needs:{}", lines(.missing))]
+    Secrets {
+        /// The region.
+        region: String,
+        /// The secrets.
+        missing: Vec<Missing>,
     },
     /// Others own fields that the release would change.
     #[error("{region}: others own fields that the release would change; nothing is forced. Set each back to the \
@@ -85,6 +103,8 @@ pub(super) struct Common {
     pub helm: Helm,
     /// The kubeconfig with every region's context.
     pub kubeconfig: Kubeconfig,
+    /// How the regions' Vaults are asked, where they are.
+    pub vault: Option<Access>,
     /// Why, and from which build.
     pub provenance: Provenance,
     /// Bounds of calls.
@@ -103,6 +123,13 @@ pub(super) async fn prepare(common: &Common, target: &Target) -> Result<Prepared
         .map_err(one)?;
     let kubernetes = cluster.version().await.map_err(one)?;
     let who = cluster.caller().await.map_err(one)?;
+    if let Some(vault) = &common.vault {
+        let missing = vault.missing(&target.vault, &target.secrets).await;
+        let missing = missing.map_err(|source| Refusal::Vault { region: region.clone(), source })?;
+        if !missing.is_empty() {
+            return Err(Refusal::Secrets { region: region.clone(), missing });
+        }
+    }
 
     let manifest = common
         .helm

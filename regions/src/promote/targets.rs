@@ -30,6 +30,10 @@ pub struct Target {
     pub region: String,
     /// Its kubeconfig context.
     pub context: String,
+    /// Its Vault's address.
+    pub vault: String,
+    /// The secrets that the catalogue says it has.
+    pub secrets: Vec<String>,
     /// What Helm is given.
     pub values: Values,
 }

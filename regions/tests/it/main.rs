@@ -21,4 +21,6 @@ mod registry;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod world;
