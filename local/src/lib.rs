@@ -5,6 +5,7 @@
 
 pub mod documents;
 pub mod http;
+pub mod issuer;
 pub mod kubernetes;
 pub mod pki;
 pub mod ports;

@@ -182,7 +182,7 @@ impl Builder {
         if self.audit {
             let options = json!({"file_path": server.audit_log(), "mode": "0600"});
             let device = json!({"type": "file", "options": options});
-            server.admin().call(::http::Method::PUT, "sys/audit/file", Some(device)).await?;
+            server.admin().call(::http::Method::PUT, "sys/audit/log", Some(device)).await?;
         }
         Ok(server)
     }

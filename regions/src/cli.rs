@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::catalogue::region::Region;
 use crate::catalogue::{Catalogue, Environment};
+use crate::named::Named;
 use crate::promote::targets;
-use crate::{command, print, promote, render, schemas, status, validate};
+use crate::{command, print, promote, render, schemas, status, validate, vault};
 
 /// Operates the platform over one catalogue of regions
 #[derive(Debug, Parser)]
@@ -77,11 +79,30 @@ Examples:
   regions promote --env qa --release chart.tgz --dry-run
   regions promote --env production --release oci://REPOSITORY@sha256:DIGEST --why 'ticket 1234'")]
     Promote(promote::Args),
+    /// Make a region's Vault what the catalogue wants of it
+    #[command(subcommand)]
+    Vault(VaultVerb),
     /// Show what every region of an environment runs
     #[command(after_help = "\
 Example:
   regions status --env production --output json")]
     Status(status::Args),
+}
+
+/// What to do to a Vault.
+#[derive(Debug, Subcommand)]
+pub enum VaultVerb {
+    /// Reconcile its mounts, policies, auth methods and roles, audit device and quotas
+    #[command(after_help = "\
+Examples:
+  regions vault apply production/us-east4 --vault-ca vault-ca.pem --dry-run
+  regions vault apply production/us-east4 --vault-ca vault-ca.pem --vault-token-file -
+
+What regions did not make is left alone; it stands in the way where the catalogue wants something else there.
+
+Exit codes: 0 done, or nothing to do · 1 refused, nothing changed · 2 usage or configuration · 4 incomplete, run
+again · 5 another apply is at work")]
+    Apply(vault::apply::Args),
 }
 
 /// Does what the command line asks for; gives the exit code.
@@ -95,6 +116,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Promote(args) => {
             on(folder, &args.environment, |environment| command::promote(&args, environment, json))
         }
+        Verb::Vault(VaultVerb::Apply(args)) => match find(folder, &args.named) {
+            Ok((environment, region)) => command::vault_apply(&args, &environment, &region, json),
+            Err(code) => code,
+        },
         Verb::Status(args) => {
             on(folder, &args.environment, |environment| command::status(&args, environment, json))
         }
@@ -119,13 +144,24 @@ fn on(folder: &Path, name: &str, verb: impl FnOnce(&targets::Environment) -> Exi
     }
 }
 
+/// A region of the catalogue and its environment.
+fn find(folder: &Path, named: &Named) -> Result<(Environment, Region), ExitCode> {
+    let refuse = |wrong: &dyn std::fmt::Display| {
+        print::complaint(&wrong);
+        ExitCode::from(2)
+    };
+    let catalogue = Catalogue::load(folder).map_err(|invalid| refuse(&invalid))?;
+    let (environment, region) = named.find(&catalogue).map_err(|unknown| refuse(&unknown))?;
+    Ok((environment.clone(), region.clone()))
+}
+
 /// What a promotion needs to know of an environment.
 fn targets_of(catalogue: &Catalogue, environment: &Environment) -> targets::Environment {
     let waves = environment.waves().into_iter().map(|wave| {
         let targets = wave.regions.into_iter().map(|region| targets::Target {
             region: region.name.clone(),
             context: region.context.value.to_string(),
-            vault: region.vault.value.to_string(),
+            vault: region.vault.value.address.to_string(),
             secrets: environment.settings.secrets.keys().map(ToString::to_string).collect(),
             values: render::values(environment, region),
         });

@@ -9,10 +9,12 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::catalogue::{self, region::Region};
 use crate::cluster::access;
 use crate::promote::targets::Environment;
 use crate::promote::{self, Ending};
 use crate::status;
+use crate::vault::apply;
 
 /// Exit code of a run that a second signal ended wherever it was.
 const INTERRUPTED: u8 = 4;
@@ -49,6 +51,32 @@ pub fn status(args: &status::Args, environment: &Environment, json: bool) -> Exi
             print(&status.table(jiff::Timestamp::now()));
         }
         status.code()
+    })
+}
+
+/// `regions vault apply`.
+pub fn vault_apply(
+    args: &apply::Args,
+    environment: &catalogue::Environment,
+    region: &Region,
+    json: bool,
+) -> ExitCode {
+    carry_out(async |stop| {
+        let report = match apply::run(args, environment, region, &stop).await {
+            Ok(report) => report,
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "{error}");
+                return 2;
+            }
+        };
+        if json {
+            print_json(&report);
+        } else if report.outcome.code() == 0 {
+            print(&report.text());
+        } else {
+            let _ = write!(std::io::stderr(), "{}", report.text());
+        }
+        report.outcome.code()
     })
 }
 

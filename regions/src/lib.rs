@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod command;
 pub mod execute;
 pub mod helm;
+pub mod named;
 pub mod output;
 pub mod plan;
 mod print;

@@ -9,21 +9,19 @@ use tokio::runtime::Runtime;
 
 use crate::catalogue::problem::Invalid;
 use crate::catalogue::region::Region;
-use crate::catalogue::{Catalogue, ENVIRONMENT_FILE, Environment, Unknown};
+use crate::catalogue::{Catalogue, ENVIRONMENT_FILE, Environment};
 use crate::cluster::NAMESPACE;
 use crate::helm::{Helm, HelmError, RELEASE_NAME, Values};
+use crate::named::{NameError, Named};
 use crate::plan::manifest::{self, ManifestError};
 use crate::print;
 
 /// What to render.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The region, by its name, or as ENVIRONMENT/REGION
-    #[arg(value_name = "REGION")]
-    pub region: String,
-    /// The environment; needed where several have a region of that name
-    #[arg(long = "env", value_name = "ENVIRONMENT")]
-    pub environment: Option<String>,
+    /// Which region
+    #[command(flatten)]
+    pub named: Named,
     /// Print what Helm makes of this chart, a folder or a package, in place of the values
     #[arg(long, value_name = "CHART")]
     pub chart: Option<PathBuf>,
@@ -41,11 +39,7 @@ enum RenderError {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     #[error(transparent)]
-    Unknown(#[from] Unknown),
-    #[error("{region} is in several environments; name one with --env: {}", .environments.join(", "))]
-    Ambiguous { region: String, environments: Vec<String> },
-    #[error("{region} names another environment than --env {environment}")]
-    Contradiction { region: String, environment: String },
+    Name(#[from] NameError),
     #[error("start the runtime")]
     Runtime(#[source] std::io::Error),
     #[error("find the chart {chart}", chart = .chart.display())]
@@ -108,7 +102,7 @@ pub fn merged(environment: &Environment, region: &Region) -> Map<String, Value> 
 
 fn rendered(args: &Args, folder: &Path, json: bool) -> Result<String, RenderError> {
     let catalogue = Catalogue::load(folder)?;
-    let (environment, region) = find(&catalogue, args)?;
+    let (environment, region) = args.named.find(&catalogue)?;
     let Some(chart) = &args.chart else {
         return Ok(if json { pretty(&merged(environment, region)) } else { documents(environment, region) });
     };
@@ -130,37 +124,6 @@ fn rendered(args: &Args, folder: &Path, json: bool) -> Result<String, RenderErro
     }
     let objects: Vec<Value> = manifest::parse(&rendering)?.into_iter().map(|object| object.value).collect();
     Ok(pretty(&json!({"values": merged(environment, region), "objects": objects})))
-}
-
-/// The region that is meant.
-fn find<'a>(catalogue: &'a Catalogue, args: &Args) -> Result<(&'a Environment, &'a Region), RenderError> {
-    let (named, name) = match args.region.split_once('/') {
-        Some((environment, name)) => (Some(environment), name),
-        None => (None, args.region.as_str()),
-    };
-    if let (Some(named), Some(environment)) = (named, &args.environment)
-        && named != environment
-    {
-        let environment = environment.clone();
-        return Err(RenderError::Contradiction { region: args.region.clone(), environment });
-    }
-    if let Some(environment) = named.or(args.environment.as_deref()) {
-        let environment = catalogue.environment(environment)?;
-        return Ok((environment, environment.region(name)?));
-    }
-    let found: Vec<_> = catalogue
-        .environments()
-        .iter()
-        .filter_map(|environment| Some((environment, environment.region(name).ok()?)))
-        .collect();
-    match found[..] {
-        [one] => Ok(one),
-        [] => Err(catalogue.no_region(name).into()),
-        _ => {
-            let environments = found.iter().map(|(environment, _)| environment.name.clone()).collect();
-            Err(RenderError::Ambiguous { region: name.into(), environments })
-        }
-    }
 }
 
 /// Helm's command line, then each thing that Helm is given as a document.

@@ -39,8 +39,8 @@ pub struct Region {
     pub geo: Provided<Location>,
     /// Context of its cluster in the caller's kubeconfig.
     pub context: Provided<ContextName>,
-    /// Address of its Vault.
-    pub vault: Provided<HttpsAddress>,
+    /// How its Vault is reached.
+    pub vault: Provided<Vault>,
     /// Address of its watcher; where there is none, the watcher is reached through the API server's proxy for
     /// Services.
     pub watcher: Option<Provided<HttpAddress>>,
@@ -195,13 +195,14 @@ impl Drafted<'_> {
         }
     }
 
-    pub(super) fn vault(&self) -> Option<Provided<HttpsAddress>> {
+    pub(super) fn vault(&self) -> Option<Provided<Vault>> {
         match self.key::<Vault>("vault") {
-            Said::Right(vault, _) => Some(vault.map(|vault| vault.address)),
+            Said::Right(vault, _) => Some(vault),
             Said::Wrong => None,
             Said::Absent => {
                 let domain: DomainName = self.shared?.get("domain").right()?.0;
-                convention(HttpsAddress(format!("https://vault.{}.{domain}:8200", self.name)))
+                let address = HttpsAddress(format!("https://vault.{}.{domain}:8200", self.name));
+                convention(Vault { address, port_forward: false, in_cluster: true })
             }
         }
     }

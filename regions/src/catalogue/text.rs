@@ -137,6 +137,18 @@ text!(
     HttpAddress, 300, concat!("^https?://", authority!(), "$"),
     "an address such as https://watcher.example.com:9092, without a path"
 );
+text!(
+    /// Issuer of OIDC tokens; without TLS on this machine only.
+    Issuer, 300, concat!(
+        "^(https://", authority!(), "|http://(localhost|127\\.0\\.0\\.1)(:[1-9][0-9]{0,4})?)(/[A-Za-z0-9._~-]+)*$"
+    ),
+    "an issuer such as https://oidc.example.com/org/1, or http:// on localhost"
+);
+text!(
+    /// Id in the form of RFC 9562, in small letters.
+    Uuid, 36, "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+    "an id such as 9f3c2a1e-0b4d-4c5e-8f6a-7b8c9d0e1f2a, in small letters"
+);
 
 /// A span of time above zero, written as a whole number and one unit: `250ms`, `5s`, `10m` or `1h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

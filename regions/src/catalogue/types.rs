@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::text::{
-    Cidr, ContextName, DomainName, Duration, HttpAddress, HttpsAddress, Location, MachineType, PoolName,
-    ProjectId, SecretName, WaveName, Zone,
+    Cidr, ContextName, DomainName, Duration, HttpAddress, HttpsAddress, Issuer, Location, MachineType,
+    PoolName, ProjectId, SecretName, Uuid, WaveName, Zone,
 };
 
 /// An environment: what all of its regions share.
@@ -36,6 +36,14 @@ pub struct EnvironmentFile {
     pub secrets: BTreeMap<SecretName, Secret>,
     /// Pods of the service in each region.
     pub workload: Workload,
+    /// CircleCI's jobs that log in to the environment's Vaults; none do where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Pipeline")]
+    pub pipeline: Option<Pipeline>,
+    /// Identities that also log in to the environment's Vaults by AppRole, for machines that are no pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<Identity>", length(min = 1), extend("uniqueItems" = true))]
+    pub approle: Option<Vec<Identity>>,
     /// Keys of a region that every region has unless it gives its own, which replaces the default whole.
     #[serde(default, skip_serializing_if = "RegionKeys::is_empty")]
     pub defaults: RegionKeys,
@@ -136,6 +144,52 @@ pub struct Workload {
     pub cpu: u8,
 }
 
+/// CircleCI's jobs, known by the OIDC token of each: its organisation, project and context, on the branch main,
+/// not rerun with SSH.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Pipeline {
+    /// Id of the organisation, which is the audience of its tokens.
+    pub organisation: Uuid,
+    /// Id of the project.
+    pub project: Uuid,
+    /// Ids of the contexts whose jobs may log in.
+    pub contexts: Contexts,
+    /// Who signs the tokens, where that is not `https://oidc.circleci.com/org/ORGANISATION`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Issuer")]
+    pub issuer: Option<Issuer>,
+}
+
+/// Ids of CircleCI's contexts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Contexts {
+    /// Of the jobs that promote.
+    pub promoter: Uuid,
+    /// Of the jobs that rotate; none do where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Uuid")]
+    pub rotator: Option<Uuid>,
+}
+
+/// Who a program is in a Vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Identity {
+    /// The agent beside the service: reads the service's documents.
+    Service,
+    /// The region's watcher: reads their metadata and the names of their keys.
+    Watcher,
+    /// Who promotes: what the watcher reads, and the secret of the client `probe`.
+    Promoter,
+    /// Who rotates: writes the documents and the clients' secrets, and destroys old versions.
+    Rotator,
+}
+
 /// Keys that a region has of its own or from its environment's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -223,8 +277,28 @@ pub struct Kubernetes {
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct Vault {
-    /// Its address.
+    /// Its address; with port_forward that of a Service, `https://NAME.NAMESPACE.svc:PORT`.
     pub address: HttpsAddress,
+    /// Whether it is reached through the API server of the region's cluster.
+    #[serde(default)]
+    pub port_forward: bool,
+    /// Whether it runs in the region's cluster. Where it does not, nobody logs in to it by a ServiceAccount.
+    #[serde(default = "yes")]
+    pub in_cluster: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Vault {
+    /// The Service that its address names: namespace and name. Nothing for any other address.
+    pub fn service(&self) -> Option<(&str, &str)> {
+        let host = self.address.as_str().strip_prefix("https://")?.split(':').next()?;
+        let host = host.strip_suffix(".cluster.local").unwrap_or(host).strip_suffix(".svc")?;
+        let (name, namespace) = host.split_once('.')?;
+        (!namespace.contains('.')).then_some((namespace, name))
+    }
 }
 
 /// How the region's watcher is reached.

@@ -8,6 +8,7 @@ pub mod manifest;
 pub mod object;
 pub mod readiness;
 pub mod record;
+pub mod vault;
 
 use jiff::Timestamp;
 use serde_json::Value;

@@ -24,7 +24,7 @@ use crate::output::Progress;
 use crate::plan::readiness;
 use crate::plan::record::Provenance;
 use crate::release;
-use crate::vault::Access;
+use crate::vault::secrets::Access;
 
 use prepare::{Common, Prepared, Refusal, prepare};
 use report::{RegionReport, RegionState, chain, describe};

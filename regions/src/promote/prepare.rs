@@ -17,7 +17,8 @@ use crate::plan::record::{Provenance, Record, State, Wanted};
 use crate::plan::{self, Plan};
 use crate::release::{Packaged, hex_sha256};
 use crate::snapshot;
-use crate::vault::{Access, Missing, VaultError};
+use crate::vault::error::VaultError;
+use crate::vault::secrets::{Access, Missing};
 
 /// Why a region cannot be promoted to.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,7 @@
 //! One run of the command.
 
+#![allow(dead_code, reason = "two programs of tests share it, and neither needs all of it")]
+
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
@@ -58,11 +60,17 @@ impl Ran {
 
 /// The command with a catalogue and a kubeconfig, and nothing of the environment of the tests.
 pub(crate) fn command(catalogue: &Path, kubeconfig: &Path, arguments: &[&str]) -> Command {
+    let mut command = bare(catalogue, kubeconfig.parent().unwrap(), arguments);
+    command.arg("--kubeconfig").arg(kubeconfig);
+    command
+}
+
+/// The command with a catalogue, and nothing of the environment of the tests.
+pub(crate) fn bare(catalogue: &Path, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_regions"));
     command.env_clear().arg("--catalogue").arg(catalogue).args(arguments);
-    command.arg("--kubeconfig").arg(kubeconfig);
     // A run that is killed leaves its temporary files: they go with the test's folder.
-    command.env("TMPDIR", kubeconfig.parent().unwrap());
+    command.env("TMPDIR", folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }

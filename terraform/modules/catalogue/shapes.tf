@@ -58,7 +58,7 @@ locals {
       "bake", "ceilings", "domain", "gates", "order", "project", "secrets",
       "waves", "workload",
     ]
-    optional = ["defaults"]
+    optional = ["approle", "defaults", "pipeline"]
   }
   region_keys = {
     required = ["location", "range", "wave"]

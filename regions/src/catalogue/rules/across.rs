@@ -77,9 +77,11 @@ pub(super) fn between(environments: &[EnvironmentDraft], problems: &mut Vec<Prob
         problems,
     );
     let lower = |address: String| address.to_lowercase();
+    // Within clusters, Vaults have the same name, as every Service has.
+    let routed = regions().filter(|region| region.vault().is_some_and(|vault| !vault.value.port_forward));
     vaults.take_all(
-        regions(),
-        |region| Some(region.vault()?.map(|vault| lower(vault.to_string()))),
+        routed,
+        |region| Some(region.vault()?.map(|vault| lower(vault.address.to_string()))),
         problems,
     );
     watchers.take_all(

@@ -62,6 +62,7 @@ pub(super) fn check(region: &Drafted<'_>, problems: &mut Vec<Problem>) {
     wave(region, problems);
     range(region, problems);
     pools(region, problems);
+    vault(region, problems);
 }
 
 fn wave(region: &Drafted<'_>, problems: &mut Vec<Problem>) {
@@ -97,6 +98,33 @@ fn range(region: &Drafted<'_>, problems: &mut Vec<Problem>) {
             found,
             format!("a range inside of {}", private.join(", ")),
         ));
+    }
+}
+
+/// What is reached by a port-forward is a Service.
+fn vault(region: &Drafted<'_>, problems: &mut Vec<Problem>) {
+    let Some(vault) = region.vault().filter(|vault| vault.value.port_forward) else { return };
+    let (key, found, allowed) = if !vault.value.in_cluster {
+        (
+            "port_forward",
+            "`true`".into(),
+            "false for a Vault that is not in the region's cluster (in_cluster)",
+        )
+    } else if vault.value.service().is_none() {
+        let allowed = "with port_forward the name of a Service, such as https://vault-active.vault.svc:8200";
+        ("address", quoted(vault.value.address.as_str()), allowed)
+    } else {
+        return;
+    };
+    let (file, above): (&Draft, &[&str]) = match (&vault.from, region.shared) {
+        (Origin::Defaults(_), Some(shared)) => (shared, &["defaults", "vault"]),
+        _ => (region.own, &["vault"]),
+    };
+    let path = [above, &[key]].concat();
+    let problem = Problem::new(file.place(&path), path.join("."), found, allowed);
+    // What stands in the defaults is told once, not for each region.
+    if !problems.contains(&problem) {
+        problems.push(problem);
     }
 }
 

@@ -1,0 +1,276 @@
+//! One Vault: who vouches for it, and calls of its API.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustify::clients::reqwest::Client as Http;
+use rustify::endpoint::Endpoint;
+use rustify::enums::{RequestMethod, RequestType, ResponseType};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+use vaultrs::api::EndpointMiddleware;
+use vaultrs::auth;
+use vaultrs::client::{Client as _, VaultClient, VaultClientSettingsBuilder};
+use vaultrs::error::ClientError;
+use zeroize::Zeroizing;
+
+use super::error::VaultError;
+
+/// Bound of one call.
+const CALL: Duration = Duration::from_secs(10);
+
+/// How long a call is tried again that a quota refuses, and how long between two tries.
+const PATIENCE: Duration = Duration::from_secs(20);
+const QUOTA: Duration = Duration::from_millis(1100);
+
+/// A file with a credential is not larger.
+const LARGEST: u64 = 64 * 1024;
+
+/// The authorities that vouch for Vaults. No others do.
+#[derive(Debug, Clone)]
+pub struct Authorities(Arc<RootCertStore>);
+
+impl Authorities {
+    /// Reads PEM certificates.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not what it should be.
+    pub fn read(file: &Path) -> Result<Self, VaultError> {
+        let refuse = |reason: String| VaultError::File { file: file.to_owned(), reason };
+        let pem = std::fs::read(file).map_err(|error| refuse(error.to_string()))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let unfit = "it holds what is no PEM certificate";
+            let certificate = certificate.map_err(|_| refuse(unfit.into()))?;
+            roots.add(certificate).map_err(|_| refuse(unfit.into()))?;
+        }
+        if roots.is_empty() {
+            return Err(refuse("it holds no PEM certificate".into()));
+        }
+        Ok(Self(Arc::new(roots)))
+    }
+}
+
+/// A credential of the caller's, as a file holds it. `-` is standard input.
+///
+/// # Errors
+/// It cannot be read, or is empty or too large.
+pub fn credential(file: &Path) -> Result<Zeroizing<String>, VaultError> {
+    use std::io::Read as _;
+    let refuse = |reason: String| VaultError::File { file: file.to_owned(), reason };
+    let mut text = Zeroizing::new(String::new());
+    let read = if file == Path::new("-") {
+        std::io::stdin().lock().take(LARGEST + 1).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text))
+    };
+    read.map_err(|error| refuse(error.to_string()))?;
+    if text.len() as u64 > LARGEST {
+        return Err(refuse(format!(
+            "it is larger than {LARGEST} bytes; it should hold a token and nothing else"
+        )));
+    }
+    let trimmed = Zeroizing::new(text.trim().to_owned());
+    if trimmed.is_empty() || trimmed.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(refuse("it should hold a token and nothing else".into()));
+    }
+    Ok(trimmed)
+}
+
+/// One Vault, with the caller's token once there is one.
+pub struct Vault {
+    client: VaultClient,
+    address: String,
+    /// What a caller whom it denies something is told.
+    denied: String,
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Vault({})", self.address)
+    }
+}
+
+impl Vault {
+    /// A Vault at an address. `denied` says what a caller should do whom it denies something.
+    ///
+    /// # Errors
+    /// TLS cannot be set up. Nothing is called yet.
+    pub fn new(address: &str, authorities: &Authorities, denied: &str) -> Result<Self, VaultError> {
+        let unfit = |reason: &str| VaultError::Call {
+            call: "prepare".into(),
+            address: address.to_owned(),
+            status: None,
+            reason: reason.to_owned(),
+        };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|_| unfit("TLS cannot be set up"))?
+            .with_root_certificates(Arc::clone(&authorities.0))
+            .with_no_client_auth();
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(CALL)
+            .build()
+            .map_err(|_| unfit("the HTTP client cannot be built"))?;
+        let settings = VaultClientSettingsBuilder::default()
+            .address(address)
+            .ca_certs(Vec::new())
+            .identity(None)
+            .token("")
+            .verify(true)
+            .build()
+            .map_err(|_| unfit("the address cannot be used"))?;
+        let middle =
+            EndpointMiddleware { token: String::new(), version: "v1".into(), wrap: None, namespace: None };
+        let client = VaultClient { http: Http::new(address.trim_end_matches('/'), http), middle, settings };
+        Ok(Self { client, address: address.to_owned(), denied: denied.to_owned() })
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Calls with this token from now on.
+    pub fn set_token(&mut self, token: &str) {
+        self.client.set_token(token);
+    }
+
+    /// Logs in at `auth/jwt`.
+    ///
+    /// # Errors
+    /// Vault did not let the caller in.
+    pub async fn log_in_by_jwt(&mut self, jwt: &str, role: &str) -> Result<(), VaultError> {
+        let login = auth::oidc::login(&self.client, "jwt", jwt, Some(role.to_owned())).await;
+        let mut login = login.map_err(|error| self.failed("POST auth/jwt/login", &error))?;
+        self.client.set_token(&login.client_token);
+        zeroize::Zeroize::zeroize(&mut login.client_token);
+        Ok(())
+    }
+
+    /// Gives the token back. It ends by itself soon where that fails.
+    pub async fn log_out(&self) {
+        let _ = vaultrs::token::revoke_self(&self.client).await;
+    }
+
+    /// The data at a path; nothing where there is nothing.
+    ///
+    /// # Errors
+    /// No answer, or none that can be used.
+    pub async fn read(&self, path: &str) -> Result<Option<Value>, VaultError> {
+        self.find(RequestMethod::GET, path).await
+    }
+
+    /// The names under a path.
+    ///
+    /// # Errors
+    /// No answer, or none that can be used.
+    pub async fn list(&self, path: &str) -> Result<Vec<String>, VaultError> {
+        let found = self.find(RequestMethod::LIST, path).await?.unwrap_or_default();
+        let keys = found["keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        Ok(keys.map(str::to_owned).collect())
+    }
+
+    /// Writes to a path. Gives the whole answer, null where it is empty.
+    ///
+    /// # Errors
+    /// Vault refused, or did not answer: then nobody knows whether it was written.
+    pub async fn write(&self, method: RequestMethod, path: &str, body: &Value) -> Result<Value, VaultError> {
+        self.call(method, path, Some(body)).await
+    }
+
+    /// Removes what is at a path.
+    ///
+    /// # Errors
+    /// Vault refused, or did not answer.
+    pub async fn delete(&self, path: &str) -> Result<(), VaultError> {
+        self.call(RequestMethod::DELETE, path, None).await.map(drop)
+    }
+
+    async fn find(&self, method: RequestMethod, path: &str) -> Result<Option<Value>, VaultError> {
+        match self.call(method, path, None).await {
+            Ok(mut answer) => Ok(Some(answer["data"].take())),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn call(
+        &self,
+        method: RequestMethod,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, VaultError> {
+        let call = format!("{method:?} {path}");
+        let body = body.map(|body| Zeroizing::new(body.to_string().into_bytes()));
+        let end = Instant::now() + PATIENCE;
+        let answer = loop {
+            let endpoint = Call { method: method.clone(), path, body: body.as_deref() };
+            let answer = endpoint.with_middleware(self.client.middle()).exec(self.client.http()).await;
+            match answer.map_err(told) {
+                Ok(answer) => break answer,
+                // A quota counts by the second, and what it refused was not done.
+                Err(ClientError::APIError { code: 429, .. }) if Instant::now() < end => {
+                    sleep(QUOTA).await;
+                }
+                Err(error) => return Err(self.failed(&call, &error)),
+            }
+        };
+        let bytes = Zeroizing::new(answer.raw());
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        // What serde_json says of a body may quote it.
+        serde_json::from_slice(&bytes).map_err(|_| VaultError::unreadable(&call, &self.address))
+    }
+
+    fn failed(&self, call: &str, error: &ClientError) -> VaultError {
+        VaultError::of(call, &self.address, &self.denied, CALL, error)
+    }
+}
+
+/// Vault's own errors out of an answer of another status than 2xx.
+fn told(error: rustify::errors::ClientError) -> ClientError {
+    match error {
+        rustify::errors::ClientError::ServerResponseError { code, content } => {
+            let content: Value =
+                content.and_then(|content| serde_json::from_str(&content).ok()).unwrap_or_default();
+            let errors = content["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            ClientError::APIError { code, errors: errors.map(str::to_owned).collect() }
+        }
+        other => ClientError::from(other),
+    }
+}
+
+/// Any call of Vault's API.
+struct Call<'a> {
+    method: RequestMethod,
+    path: &'a str,
+    body: Option<&'a Vec<u8>>,
+}
+
+impl Endpoint for Call<'_> {
+    type Response = Value;
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        self.path.to_owned()
+    }
+
+    fn method(&self) -> RequestMethod {
+        self.method.clone()
+    }
+
+    fn body(&self) -> Result<Option<Vec<u8>>, rustify::errors::ClientError> {
+        Ok(self.body.cloned())
+    }
+}

@@ -1,0 +1,102 @@
+//! Whether a Vault has the secrets that a release needs. Metadata only; no value is ever read.
+
+use std::path::Path;
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::client::{Authorities, Vault, credential};
+use super::error::VaultError;
+use crate::plan::vault::MOUNT;
+
+/// As whom a promotion logs in.
+const ROLE: &str = "promoter";
+
+/// What a promoter whom a Vault denies something is told.
+const DENIED: &str =
+    "check the role promoter of auth/jwt (its audience, bound claims and policy): regions vault apply";
+
+/// How the Vaults of an environment are reached: with whose identity, and what vouches for them.
+#[derive(Debug)]
+pub struct Access {
+    jwt: Jwt,
+    authorities: Authorities,
+}
+
+/// A JWT, which has no text form.
+struct Jwt(Zeroizing<String>);
+
+impl std::fmt::Debug for Jwt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Jwt")
+    }
+}
+
+/// A secret that cannot be delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: &'static str,
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, reason } = self;
+        write!(f, "{MOUNT}/service/{name} {reason}; write it with: ")?;
+        write!(f, "vault kv put -mount={MOUNT} service/{name} @FILE.json")
+    }
+}
+
+impl Access {
+    /// Reads the JWT that the caller is known by, and the authorities that vouch for the Vaults.
+    ///
+    /// # Errors
+    /// Either file cannot be read, or is not what it should be.
+    pub fn read(jwt_file: &Path, authority_file: &Path) -> Result<Self, VaultError> {
+        let jwt = Jwt(credential(jwt_file)?);
+        if jwt.0.split('.').count() != 3 {
+            return Err(VaultError::File { file: jwt_file.to_owned(), reason: "it holds no JWT".into() });
+        }
+        Ok(Self { jwt, authorities: Authorities::read(authority_file)? })
+    }
+
+    /// Those of the service's secrets that the Vault at `address` cannot deliver. Logs in, reads metadata,
+    /// and gives the token back.
+    ///
+    /// # Errors
+    /// No answer, or none that can be used.
+    pub async fn missing(&self, address: &str, secrets: &[String]) -> Result<Vec<Missing>, VaultError> {
+        let mut vault = Vault::new(address, &self.authorities, DENIED)?;
+        vault.log_in_by_jwt(&self.jwt.0, ROLE).await?;
+        let missing = missing(&vault, secrets).await;
+        vault.log_out().await;
+        missing
+    }
+}
+
+async fn missing(vault: &Vault, secrets: &[String]) -> Result<Vec<Missing>, VaultError> {
+    let mut missing = Vec::new();
+    for name in secrets {
+        let metadata = vault.read(&format!("{MOUNT}/metadata/service/{name}")).await?;
+        if let Some(reason) = absence(metadata.as_ref()) {
+            missing.push(Missing { name: name.clone(), reason });
+        }
+    }
+    Ok(missing)
+}
+
+/// Why a secret's current version cannot be delivered; nothing when it can.
+fn absence(metadata: Option<&Value>) -> Option<&'static str> {
+    let Some(metadata) = metadata else { return Some("was never written") };
+    let current = metadata["versions"].get(metadata["current_version"].to_string());
+    match current {
+        None => Some("has no version"),
+        Some(version) if version["destroyed"] == true => Some("is destroyed in its current version"),
+        Some(version) if version["deletion_time"].as_str().is_some_and(|time| !time.is_empty()) => {
+            Some("is deleted in its current version")
+        }
+        Some(_) => None,
+    }
+}
