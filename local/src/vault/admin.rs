@@ -80,7 +80,12 @@ impl Admin {
         }
         let path = format!("/v1/{path}");
         let answer = match body {
-            Some(body) => client.json(method, &path, &body).await?,
+            Some(body) => {
+                // Vault takes patches in this form alone.
+                let patch = method == Method::PATCH;
+                let kind = if patch { "application/merge-patch+json" } else { "application/json" };
+                client.send(client.request(method, &path, Some(kind), body.to_string().into())?).await?
+            }
             None => client.send(client.request(method, &path, None, bytes::Bytes::new())?).await?,
         };
         if answer.status.is_success() {
