@@ -15,6 +15,7 @@ FULL = rendering.values_of(rendering.CATALOGUES[0], "production", "us-east4") | 
     "geo": "us-east1",
     "kubernetes": {"context": "elsewhere"},
     "watcher": {"address": "https://watcher.example:9092"},
+    "approle": ["service"],
 }
 
 # Each value, and another that is valid there. The first table is what the chart reads.
@@ -52,6 +53,11 @@ NOT_READ = {
     "zones": ["d"],
     "kubernetes.context": "another",
     "watcher.address": "https://another.example:9092",
+    "approle": ["service", "watcher"],
+    "pipeline.organisation": "0f8b3c5e-9999-4e6a-9d2b-7c41a5e9d001",
+    "pipeline.project": "6d2f9a7c-9999-4b0e-8a53-1e9c3f7bd002",
+    "pipeline.contexts.promoter": "a1e4c7d2-9999-4c8f-b6a9-52d0e8f4c003",
+    "pipeline.contexts.rotator": "c93b5f08-9999-4f1d-9e72-8b6d4a2fe004",
     "defaults.pools.spot.machine": "n2-standard-4",
     "defaults.pools.spot.min": 2,
     "defaults.pools.spot.max": 9,

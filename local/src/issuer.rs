@@ -74,7 +74,7 @@ impl Issuer {
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 let answers = Arc::clone(&answers);
                 connections.spawn(async move {
-                    let service = service_fn(|request| answer(&*answers, request));
+                    let service = service_fn(|request| answer(&answers, request));
                     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
                 });
                 while connections.try_join_next().is_some() {}

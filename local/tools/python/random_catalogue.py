@@ -4,6 +4,7 @@ environment replays one."""
 import os
 import random
 import string
+import uuid
 
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**9))
 ENVIRONMENT = "random"
@@ -50,7 +51,23 @@ def environment(chance, waves, schemas):
         f"leeway: {chance.randint(1, min(300, life - 1))}s, skew: {chance.randint(1, min(300, life - 1))}s }}",
         "secrets:", *(f"  {secret}" for secret in SECRETS + more),
         f"workload: {{ min: {least}, max: {chance.randint(least, 10)}, cpu: {chance.randint(1, 100)} }}",
+        *logins(chance),
         "defaults:", "  pools:", *(f"    {pool}" for pool in pools(chance)), ""])
+
+
+def logins(chance):
+    """Who logs in to Vault and is no pod."""
+    lines = []
+    if chance.random() < 0.5:
+        who = chance.sample(["service", "watcher", "promoter", "rotator"], chance.randint(1, 4))
+        lines.append(f"approle: [{', '.join(who)}]")
+    if chance.random() < 0.5:
+        contexts = [f"promoter: {identifier(chance)}", f"rotator: {identifier(chance)}"][:chance.randint(1, 2)]
+        lines += ["pipeline:", f"  organisation: {identifier(chance)}", f"  project: {identifier(chance)}",
+                  f"  contexts: {{ {', '.join(contexts)} }}"]
+        if chance.random() < 0.3:
+            lines.append(f"  issuer: https://{name(chance, 10)}.{word(chance)}/org/{chance.randint(1, 99)}")
+    return lines
 
 
 def described(chance, location, wave, cidr, schemas):
@@ -61,7 +78,11 @@ def described(chance, location, wave, cidr, schemas):
         lines.append(f"kubernetes: {{ context: {text(chance, string.ascii_letters + DIGITS + '_@:/.-', 4, 30).join('aZ')} }}")
     if chance.random() < 0.4:
         host = chance.choice([f"{name(chance, 10)}.{word(chance)}", f"10.{chance.randint(0, 255)}.0.{chance.randint(1, 254)}"])
-        lines.append(f"vault: {{ address: https://{host}{chance.choice(['', f':{chance.randint(1, 65535)}'])} }}")
+        inside = ", in_cluster: false"
+        if chance.random() < 0.3:
+            host, inside = f"{name(chance, 10)}.{name(chance, 10)}.svc", ", port_forward: true"
+        inside = chance.choice(["", inside])
+        lines.append(f"vault: {{ address: https://{host}{chance.choice(['', f':{chance.randint(1, 65535)}'])}{inside} }}")
     if chance.random() < 0.3:
         lines.append(f"watcher: {{ address: {chance.choice(['http', 'https'])}://{name(chance, 10)}:{chance.randint(1, 65535)} }}")
     if chance.random() < 0.4:
@@ -111,6 +132,10 @@ def name(chance, longest):
         made = chance.choice(SMALL) + text(chance, SMALL + DIGITS + "-", 1, longest - 2) + chance.choice(SMALL)
         if made not in ("yes", "no", "on", "off", "true", "false", "null"):
             return made
+
+
+def identifier(chance):
+    return str(uuid.UUID(int=chance.getrandbits(128)))
 
 
 def word(chance):

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
 use rustify::clients::reqwest::Client as Http;
 use rustify::endpoint::Endpoint;
 use rustify::enums::{RequestMethod, RequestType, ResponseType};
@@ -22,6 +24,9 @@ use super::error::VaultError;
 
 /// Bound of one call.
 const CALL: Duration = Duration::from_secs(10);
+
+/// Type of a merge patch (RFC 7396).
+const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// How long a call is tried again that a quota refuses, and how long between two tries.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -84,6 +89,8 @@ pub fn credential(file: &Path) -> Result<Zeroizing<String>, VaultError> {
 /// One Vault, with the caller's token once there is one.
 pub struct Vault {
     client: VaultClient,
+    /// Vault takes a PATCH only as a merge patch, and rustify gives a body no type.
+    patches: Http,
     address: String,
     /// What a caller whom it denies something is told.
     denied: String,
@@ -113,13 +120,18 @@ impl Vault {
             .map_err(|_| unfit("TLS cannot be set up"))?
             .with_root_certificates(Arc::clone(&authorities.0))
             .with_no_client_auth();
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(CALL)
-            .build()
-            .map_err(|_| unfit("the HTTP client cannot be built"))?;
+        let http = |headers| {
+            let builder = reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .default_headers(headers)
+                .timeout(CALL);
+            let http = builder.build().map_err(|_| unfit("the HTTP client cannot be built"))?;
+            Ok(Http::new(address.trim_end_matches('/'), http))
+        };
+        let merge = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(MERGE_PATCH))]);
+        let (http, patches) = (http(HeaderMap::new())?, http(merge)?);
         let settings = VaultClientSettingsBuilder::default()
             .address(address)
             .ca_certs(Vec::new())
@@ -130,8 +142,8 @@ impl Vault {
             .map_err(|_| unfit("the address cannot be used"))?;
         let middle =
             EndpointMiddleware { token: String::new(), version: "v1".into(), wrap: None, namespace: None };
-        let client = VaultClient { http: Http::new(address.trim_end_matches('/'), http), middle, settings };
-        Ok(Self { client, address: address.to_owned(), denied: denied.to_owned() })
+        let client = VaultClient { http, middle, settings };
+        Ok(Self { client, patches, address: address.to_owned(), denied: denied.to_owned() })
     }
 
     /// Where it is.
@@ -214,7 +226,9 @@ impl Vault {
         let end = Instant::now() + PATIENCE;
         let answer = loop {
             let endpoint = Call { method: method.clone(), path, body: body.as_deref() };
-            let answer = endpoint.with_middleware(self.client.middle()).exec(self.client.http()).await;
+            let http =
+                if matches!(method, RequestMethod::PATCH) { &self.patches } else { self.client.http() };
+            let answer = endpoint.with_middleware(self.client.middle()).exec(http).await;
             match answer.map_err(told) {
                 Ok(answer) => break answer,
                 // A quota counts by the second, and what it refused was not done.

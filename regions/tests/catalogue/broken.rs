@@ -56,7 +56,7 @@ broken! {
         "production/us.yaml:5: waves: found a key that is not known here; allowed the keys geo, kubernetes, location, pools, range, vault, watcher, wave, zones; it belongs into _environment.yaml",
     ];
     key_of_a_region_in_an_environment: [(ENVIRONMENT, "order: 2", "order: 2\nzones: [b]")] => [
-        "production/_environment.yaml:3: zones: found a key that is not known here; allowed the keys bake, ceilings, defaults, domain, gates, order, project, secrets, waves, workload; it belongs under `defaults`, or into a region's file",
+        "production/_environment.yaml:3: zones: found a key that is not known here; allowed the keys approle, bake, ceilings, defaults, domain, gates, order, pipeline, project, secrets, waves, workload; it belongs under `defaults`, or into a region's file",
     ];
     location_in_the_defaults: [(ENVIRONMENT, "defaults:", "defaults:\n  location: us-east4")] => [
         "production/_environment.yaml:16: defaults.location: found a key that is not known here; allowed the keys geo, kubernetes, pools, vault, watcher, zones",
@@ -123,7 +123,7 @@ broken! {
         "production/us.yaml:3: wave: found nothing; allowed a name of small letters, digits and hyphens, at most 40, no hyphen at either end",
     ];
     null_for_a_map: [(REGION, "vault: { address: https://vault.us.example:8200 }", "vault: ~")] => [
-        "production/us.yaml:6: vault: found nothing; allowed a map with the key address",
+        "production/us.yaml:6: vault: found nothing; allowed a map with the keys address, in_cluster, port_forward",
     ];
     empty_text: [(REGION, "wave: second", "wave: ''")] => [
         "production/us.yaml:3: wave: found empty text; allowed a name of small letters, digits and hyphens, at most 40, no hyphen at either end",
@@ -138,7 +138,7 @@ broken! {
         "production/us.yaml:5: zones: found `b`; allowed a list of one or more, each the letter of a zone, such as b",
     ];
     text_for_a_map: [(REGION, "vault: { address: https://vault.us.example:8200 }", "vault: https://vault.us.example:8200")] => [
-        "production/us.yaml:6: vault: found `https://vault.us.example:8200`; allowed a map with the key address",
+        "production/us.yaml:6: vault: found `https://vault.us.example:8200`; allowed a map with the keys address, in_cluster, port_forward",
     ];
     empty_list: [(REGION, "zones: [b, c]", "zones: []")] => [
         "production/us.yaml:5: zones: found an empty list; allowed a list of one or more, each the letter of a zone, such as b",
@@ -166,6 +166,28 @@ broken! {
     ];
     vault_without_tls: [(REGION, "https://vault", "http://vault")] => [
         "production/us.yaml:6: vault.address: found `http://vault.us.example:8200`; allowed an address such as https://vault.example.com:8200, without a path",
+    ];
+    vault_forwarded_to_no_service: [(REGION, ":8200 }", ":8200, port_forward: true }")] => [
+        "production/us.yaml:6: vault.address: found `https://vault.us.example:8200`; allowed with port_forward the name of a Service, such as https://vault-active.vault.svc:8200",
+    ];
+    vault_forwarded_out_of_the_cluster: [
+        (REGION, "vault.us.example:8200 }", "vault-active.vault.svc:8200, port_forward: true, in_cluster: false }"),
+    ] => [
+        "production/us.yaml:6: vault.port_forward: found `true`; allowed false for a Vault that is not in the region's cluster (in_cluster)",
+    ];
+    approle_for_nobody_known: [(ENVIRONMENT, "defaults:", "approle: [service, root]\ndefaults:")] => [
+        "production/_environment.yaml:15: approle[1]: found `root`; allowed service, watcher, promoter, rotator",
+    ];
+    pipeline_without_a_context: [
+        (ENVIRONMENT, "defaults:", "pipeline: { organisation: 9f3c2a1e-0b4d-4c5e-8f6a-7b8c9d0e1f2a, project: x }\ndefaults:"),
+    ] => [
+        "production/_environment.yaml:15: pipeline.contexts: found nothing; allowed a map with the keys promoter, rotator",
+        "production/_environment.yaml:15: pipeline.project: found `x`; allowed an id such as 9f3c2a1e-0b4d-4c5e-8f6a-7b8c9d0e1f2a, in small letters",
+    ];
+    pipeline_of_an_issuer_without_tls: [
+        (ENVIRONMENT, "defaults:", "pipeline: { organisation: 9f3c2a1e-0b4d-4c5e-8f6a-7b8c9d0e1f2a, project: 9f3c2a1e-0b4d-4c5e-8f6a-7b8c9d0e1f2a, contexts: { promoter: 9f3c2a1e-0b4d-4c5e-8f6a-7b8c9d0e1f2a }, issuer: http://oidc.example.com }\ndefaults:"),
+    ] => [
+        "production/_environment.yaml:15: pipeline.issuer: found `http://oidc.example.com`; allowed an issuer such as https://oidc.example.com/org/1, or http:// on localhost",
     ];
     vault_at_no_port: [(REGION, ":8200", ":82000")] => [
         "production/us.yaml:6: vault.address: found `https://vault.us.example:82000`; allowed an address such as https://vault.example.com:8200, without a path",

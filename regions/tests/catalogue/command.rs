@@ -75,7 +75,10 @@ fn validate_shows_every_value_and_where_it_comes_from() {
         "zones": {"value": ["b", "c"], "from": "catalogue/production/us.yaml:5"},
         "geo": {"value": "us-east4", "from": "convention"},
         "context": {"value": "meridian-production-us", "from": "convention"},
-        "vault": {"value": "https://vault.us.example:8200", "from": "catalogue/production/us.yaml:6"},
+        "vault": {
+            "value": {"address": "https://vault.us.example:8200", "port_forward": false, "in_cluster": true},
+            "from": "catalogue/production/us.yaml:6",
+        },
         "watcher": null,
     });
     assert_eq!(us, &expected);

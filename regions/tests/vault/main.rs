@@ -1,8 +1,13 @@
 //! A region's Vault, against the real one.
 
+#[cfg(test)]
 mod apply;
+#[cfg(test)]
 mod kills;
+#[cfg(test)]
 mod policies;
+#[cfg(test)]
 #[path = "../it/run.rs"]
 mod run;
+#[cfg(test)]
 mod world;

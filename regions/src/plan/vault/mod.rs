@@ -6,6 +6,8 @@
 //! the inventory lies, by its description), so that a person's objects are told from its own.
 
 pub mod desired;
+pub mod documents;
+pub mod members;
 pub mod policies;
 
 use std::collections::{BTreeMap, BTreeSet};
