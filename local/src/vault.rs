@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -92,6 +94,8 @@ pub struct Builder {
     address: Option<SocketAddr>,
     audit: bool,
     log: Option<PathBuf>,
+    empty: bool,
+    seal: Option<Value>,
 }
 
 impl Builder {
@@ -130,6 +134,31 @@ impl Builder {
         self
     }
 
+    /// Leaves it as it is before anybody has initialised it.
+    #[must_use]
+    pub fn empty(mut self) -> Self {
+        self.empty = true;
+        self
+    }
+
+    /// Lets it unseal itself by a key in the transit engine of another server, as Cloud KMS does in production.
+    ///
+    /// # Errors
+    /// The other server refused to make the key.
+    pub async fn sealed_by(mut self, other: &VaultServer) -> Result<Self, Error> {
+        let admin = other.admin();
+        let (post, key) = (::http::Method::POST, format!("unseal-{}", self.name));
+        if admin.call(::http::Method::GET, "sys/mounts/transit", None).await.is_err() {
+            admin.call(post.clone(), "sys/mounts/transit", Some(json!({"type": "transit"}))).await?;
+        }
+        admin.call(post, &format!("transit/keys/{key}"), None).await?;
+        self.seal = Some(json!({"transit": {
+            "address": other.url(), "token": other.root_token().expose_secret(), "key_name": key,
+            "mount_path": "transit/", "tls_ca_cert": other.ca_file(),
+        }}));
+        Ok(self)
+    }
+
     /// Starts the server, initialises it with one share, and unseals it. About 2 s.
     ///
     /// # Errors
@@ -154,7 +183,10 @@ impl Builder {
         let ip = address.ip().to_string();
         let files = ca.issue(&["localhost", &ip])?.write(&folder, "vault")?;
         let ca_file = ca.write(folder.join("ca.pem"))?;
-        let config = config::render(self.storage, &folder, &files, address, cluster.address());
+        let mut config = config::render(self.storage, &folder, &files, address, cluster.address());
+        if let Some(seal) = self.seal {
+            config["seal"] = seal;
+        }
         pki::write_private(&folder.join("vault.json"), config.to_string().as_bytes())?;
         let program = Program::new(format!("vault {}", self.name), program)
             .argument("server")
@@ -177,6 +209,10 @@ impl Builder {
             _ports: (port, cluster),
             _temporary: temporary,
         };
+        if self.empty {
+            server.listening().await?;
+            return Ok(server);
+        }
         server.initialise().await?;
         server.unseal().await?;
         if self.audit {
@@ -208,7 +244,16 @@ impl VaultServer {
     /// A server that errors and logs will call `name`.
     pub fn named(name: &str) -> Builder {
         let name = name.to_owned();
-        Builder { name, storage: Storage::File, folder: None, address: None, audit: false, log: None }
+        Builder {
+            name,
+            storage: Storage::File,
+            folder: None,
+            address: None,
+            audit: false,
+            log: None,
+            empty: false,
+            seal: None,
+        }
     }
 
     /// A server for one test: files, its own folder, its own port.
@@ -293,6 +338,30 @@ impl VaultServer {
         })
         .await?;
         Ok(())
+    }
+
+    /// A root token made from shares, as `vault operator generate-root` makes one.
+    ///
+    /// # Errors
+    /// Vault refused, or the shares do not suffice.
+    pub async fn generate_root(&self, shares: &[SecretString]) -> Result<SecretString, Error> {
+        let (admin, put) = (self.with_token(&SecretString::default()), ::http::Method::PUT);
+        let (attempt, update) = ("sys/generate-root/attempt", "sys/generate-root/update");
+        let lacks = |field| Error::Lacks { call: format!("PUT /v1/{update}"), field };
+        admin.call(::http::Method::DELETE, attempt, None).await?;
+        let begun = admin.call(put.clone(), attempt, Some(json!({}))).await?;
+        for share in shares {
+            let body = json!({"key": share.expose_secret(), "nonce": begun["nonce"]});
+            let answer = admin.call(put.clone(), update, Some(body)).await?;
+            if answer["complete"] == true {
+                let encoded = answer["encoded_token"].as_str().unwrap_or_default().trim_end_matches('=');
+                let bytes = STANDARD_NO_PAD.decode(encoded).map_err(|_| lacks("encoded_token"))?;
+                let pad = begun["otp"].as_str().unwrap_or_default().bytes();
+                let token: Vec<u8> = bytes.into_iter().zip(pad).map(|(byte, pad)| byte ^ pad).collect();
+                return String::from_utf8(token).map(Into::into).map_err(|_| lacks("encoded_token"));
+            }
+        }
+        Err(lacks("encoded_token"))
     }
 
     /// Freezes it (SIGSTOP): connections are taken by the kernel, and nothing answers.

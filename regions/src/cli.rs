@@ -9,7 +9,7 @@ use crate::catalogue::region::Region;
 use crate::catalogue::{Catalogue, Environment};
 use crate::named::Named;
 use crate::promote::targets;
-use crate::{command, print, promote, render, schemas, status, validate, vault};
+use crate::{bootstrap, command, print, promote, render, schemas, status, validate, vault};
 
 /// Operates the platform over one catalogue of regions
 #[derive(Debug, Parser)]
@@ -79,6 +79,8 @@ Examples:
   regions promote --env qa --release chart.tgz --dry-run
   regions promote --env production --release oci://REPOSITORY@sha256:DIGEST --why 'ticket 1234'")]
     Promote(promote::Args),
+    /// Make a new region's Vault, and copy the other regions' secrets to it
+    Bootstrap(bootstrap::Args),
     /// Make a region's Vault what the catalogue wants of it
     #[command(subcommand)]
     Vault(VaultVerb),
@@ -116,6 +118,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Promote(args) => {
             on(folder, &args.environment, |environment| command::promote(&args, environment, json))
         }
+        Verb::Bootstrap(args) => match find(folder, &args.named) {
+            Ok((environment, region)) => command::bootstrap(&args, &environment, &region, json),
+            Err(code) => code,
+        },
         Verb::Vault(VaultVerb::Apply(args)) => match find(folder, &args.named) {
             Ok((environment, region)) => command::vault_apply(&args, &environment, &region, json),
             Err(code) => code,

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::bootstrap;
 use crate::catalogue::{self, region::Region};
 use crate::cluster::access;
 use crate::promote::targets::Environment;
@@ -69,6 +70,26 @@ pub fn vault_apply(
                 return 2;
             }
         };
+        if json {
+            print_json(&report);
+        } else if report.outcome.code() == 0 {
+            print(&report.text());
+        } else {
+            let _ = write!(std::io::stderr(), "{}", report.text());
+        }
+        report.outcome.code()
+    })
+}
+
+/// `regions bootstrap`.
+pub fn bootstrap(
+    args: &bootstrap::Args,
+    environment: &catalogue::Environment,
+    region: &Region,
+    json: bool,
+) -> ExitCode {
+    carry_out(async |stop| {
+        let report = bootstrap::run(args, environment, region, json, stop).await;
         if json {
             print_json(&report);
         } else if report.outcome.code() == 0 {

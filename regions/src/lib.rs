@@ -2,6 +2,7 @@
 //!
 //! [`catalogue`] reads and checks the catalogue; [`plan`] decides, purely; [`execute`] carries out.
 
+pub mod bootstrap;
 pub mod catalogue;
 pub mod cli;
 pub mod cluster;

@@ -72,6 +72,17 @@ impl Line {
     }
 }
 
+impl Line {
+    /// Takes the line away until it says something again: somebody is asked, or shown, something.
+    pub fn hide(&self) {
+        if let Some(bar) = &self.bar {
+            bar.set_message("");
+            bar.disable_steady_tick();
+            bar.finish_and_clear();
+        }
+    }
+}
+
 impl Drop for Line {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {

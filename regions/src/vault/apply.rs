@@ -289,7 +289,7 @@ impl Work<'_> {
         let body = json!({"options": {"cas": self.version}, "data": {"made": made}});
         self.wrote = true;
         let answer = match self.vault.write(RequestMethod::POST, &path, &body).await {
-            Err(error) if error.to_string().contains("check-and-set") => return Err(Failure::Locked),
+            Err(error) if error.is_check_and_set() => return Err(Failure::Locked),
             answer => answer?,
         };
         self.version = answer["data"]["version"].as_u64().unwrap_or(self.version + 1);

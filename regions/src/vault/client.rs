@@ -181,6 +181,14 @@ impl Vault {
         self.find(RequestMethod::GET, path).await
     }
 
+    /// The whole answer of a path that has no `data`, as those below `sys` that take no token.
+    ///
+    /// # Errors
+    /// No answer, or none that can be used.
+    pub async fn ask(&self, path: &str) -> Result<Value, VaultError> {
+        self.call(RequestMethod::GET, path, None).await
+    }
+
     /// The names under a path.
     ///
     /// # Errors

@@ -71,6 +71,17 @@ impl VaultError {
         Self::Call { call: call.into(), address: address.into(), status: None, reason }
     }
 
+    /// An answer without what was asked for.
+    pub(super) fn lacks(call: &str, address: &str, field: &str) -> Self {
+        let reason = format!("the answer has no {field}; is this Vault?");
+        Self::Call { call: call.into(), address: address.into(), status: None, reason }
+    }
+
+    /// Whether Vault refused a write because another one came before.
+    pub fn is_check_and_set(&self) -> bool {
+        matches!(self, Self::Call { status: Some(400), reason, .. } if reason.contains("check-and-set"))
+    }
+
     /// The status that was answered, if any was.
     pub fn status(&self) -> Option<u16> {
         match self {

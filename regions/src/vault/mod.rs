@@ -3,6 +3,8 @@
 pub mod apply;
 pub mod client;
 pub mod error;
+pub mod kv;
 mod observe;
 pub mod reach;
+pub mod seal;
 pub mod secrets;

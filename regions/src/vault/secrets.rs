@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::client::{Authorities, Vault, credential};
@@ -79,24 +78,10 @@ impl Access {
 async fn missing(vault: &Vault, secrets: &[String]) -> Result<Vec<Missing>, VaultError> {
     let mut missing = Vec::new();
     for name in secrets {
-        let metadata = vault.read(&format!("{MOUNT}/metadata/service/{name}")).await?;
-        if let Some(reason) = absence(metadata.as_ref()) {
+        let metadata = vault.metadata(&format!("service/{name}")).await?;
+        if let Some(reason) = metadata.map_or(Some("was never written"), |metadata| metadata.absence) {
             missing.push(Missing { name: name.clone(), reason });
         }
     }
     Ok(missing)
-}
-
-/// Why a secret's current version cannot be delivered; nothing when it can.
-fn absence(metadata: Option<&Value>) -> Option<&'static str> {
-    let Some(metadata) = metadata else { return Some("was never written") };
-    let current = metadata["versions"].get(metadata["current_version"].to_string());
-    match current {
-        None => Some("has no version"),
-        Some(version) if version["destroyed"] == true => Some("is destroyed in its current version"),
-        Some(version) if version["deletion_time"].as_str().is_some_and(|time| !time.is_empty()) => {
-            Some("is deleted in its current version")
-        }
-        Some(_) => None,
-    }
 }

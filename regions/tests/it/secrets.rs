@@ -120,7 +120,9 @@ async fn a_vault_that_does_not_let_the_pipeline_in_ends_the_promotion() {
     }
     secrets.admin.write_policy("promoter", "# Nothing.\n").await.unwrap();
     let ran = secrets.promote_as("meridian").await.expect(1);
-    ran.says("Vault answered 403").says("the role promoter lacks read on kv/metadata/service/*");
+    ran.says("Vault answered 403").says(
+        "check the role promoter of auth/jwt (its audience, bound claims and policy): regions vault apply",
+    );
 
     let token = secrets.token("meridian", false);
     let stranger = secrets.world.folder.path().join("stranger.pem");

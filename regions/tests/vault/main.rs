@@ -3,11 +3,17 @@
 #[cfg(test)]
 mod apply;
 #[cfg(test)]
+mod bootstrap;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod policies;
 #[cfg(test)]
 #[path = "../it/run.rs"]
 mod run;
+#[cfg(test)]
+mod terminal;
+#[cfg(test)]
+mod third;
 #[cfg(test)]
 mod world;

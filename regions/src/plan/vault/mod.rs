@@ -9,6 +9,7 @@ pub mod desired;
 pub mod documents;
 pub mod members;
 pub mod policies;
+pub mod seed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
