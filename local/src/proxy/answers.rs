@@ -178,8 +178,12 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, state: Arc<State>) {
     }
 }
 
-async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (method, path) = (request.method().clone(), request.uri().to_string());
+    let (head, body) = request.into_parts();
+    // A request counts once it is here as a whole: then it arrives, whatever becomes of the client.
+    let Ok(body) = body.collect().await else { return Ok(unreachable("the request ended early".into())) };
+    let request = Request::from_parts(head, body.to_bytes());
     let own = lock(&state.rules).iter_mut().find_map(|rule| {
         if !rule.take(&method, &path) {
             return None;
@@ -192,22 +196,35 @@ async fn answer(state: &State, request: Request<Incoming>) -> Result<Response<Fu
     });
     let response = match own {
         Some(response) => response,
-        None => pass(state, request).await.unwrap_or_else(|error| {
-            let mut response = Response::new(Full::new(error.into()));
-            *response.status_mut() = StatusCode::BAD_GATEWAY;
-            response
-        }),
+        None => {
+            let state = Arc::clone(state);
+            let passed = tokio::spawn(async move {
+                let response = pass(&state, request).await.unwrap_or_else(unreachable);
+                state.saw(method, path, &response);
+                response
+            });
+            return Ok(passed.await.unwrap_or_else(|error| unreachable(error.to_string())));
+        }
     };
-    lock(&state.seen).push(Seen { method, path, status: response.status() });
+    state.saw(method, path, &response);
     Ok(response)
 }
 
-async fn pass(state: &State, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, String> {
-    let (mut head, body) = request.into_parts();
-    let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
-    head.headers.remove(header::CONNECTION);
-    let answer =
-        state.upstream.send(Request::from_parts(head, body)).await.map_err(|error| error.to_string())?;
+impl State {
+    fn saw<B>(&self, method: Method, path: String, response: &Response<B>) {
+        lock(&self.seen).push(Seen { method, path, status: response.status() });
+    }
+}
+
+fn unreachable(why: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(why.into()));
+    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    response
+}
+
+async fn pass(state: &State, mut request: Request<Bytes>) -> Result<Response<Full<Bytes>>, String> {
+    request.headers_mut().remove(header::CONNECTION);
+    let answer = state.upstream.send(request).await.map_err(|error| error.to_string())?;
     let mut response = Response::new(Full::new(answer.body));
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;

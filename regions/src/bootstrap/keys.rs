@@ -5,7 +5,9 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use console::Term;
+use rustix::io::retry_on_intr;
+use rustix::stdio::stdin;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use super::Args;
@@ -97,29 +99,62 @@ pub(super) fn attended() -> bool {
 
 /// Waits until the operator says that the shares are stored. Blocks.
 pub(super) fn stored() -> io::Result<()> {
-    let terminal = Term::stderr();
-    terminal.write_str("Give each to another person. Press Enter when all are stored: ")?;
-    terminal.read_line().map(drop)
+    prompt("Give each to another person. Press Enter when all are stored: ")?;
+    line().map(drop)
 }
 
-/// Asks for so many shares, without showing them. Blocks.
+/// The terminal shows nothing of what is typed as long as this lives. What was typed before, or is pasted in one
+/// piece, is not lost.
+pub(super) struct Silence(Termios);
+
+impl Silence {
+    pub(super) fn begin() -> io::Result<Self> {
+        let before = tcgetattr(stdin())?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(stdin(), OptionalActions::Now, &silent)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.0);
+    }
+}
+
+/// Asks for so many shares. Blocks.
 pub(super) fn ask(count: u64, kind: &str) -> io::Result<Vec<Hidden>> {
-    let terminal = Term::stderr();
     let mut shares: Vec<Hidden> = Vec::new();
     while (shares.len() as u64) < count {
-        terminal.write_str(&format!("{kind} {} of {count} (not shown): ", shares.len() + 1))?;
-        let line = Zeroizing::new(terminal.read_secure_line()?);
+        prompt(&format!("{kind} {} of {count} (not shown): ", shares.len() + 1))?;
+        let line = line()?;
+        // The line's end was not shown either.
+        prompt("\n")?;
         let share = Zeroizing::new(line.trim().to_owned());
         if share.is_empty() {
             return Err(io::Error::other("nothing was typed"));
         }
         if shares.contains(&share) {
-            terminal.write_line("that one was given already")?;
+            prompt("that one was given already\n")?;
             continue;
         }
         shares.push(share);
     }
     Ok(shares)
+}
+
+fn prompt(text: &str) -> io::Result<()> {
+    io::stderr().write_all(text.as_bytes())
+}
+
+/// One line from the terminal, past the standard library's buffer, which would keep it. Empty at the end of input.
+fn line() -> io::Result<Hidden> {
+    // A terminal gives one line to one read, and takes none that is longer (termios, canonical mode).
+    let mut bytes = Zeroizing::new([0; 4096]);
+    let count = retry_on_intr(|| rustix::io::read(stdin(), &mut bytes[..]))?;
+    let text = std::str::from_utf8(&bytes[..count]).map_err(|_| io::Error::other("not text"))?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 #[cfg(test)]

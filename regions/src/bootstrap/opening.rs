@@ -133,12 +133,18 @@ impl Work<'_> {
         ));
         self.line.hide();
         let (count, kind) = (status.threshold, kind.to_owned());
+        let silence = keys::Silence::begin().map_err(|error| {
+            Failure::Refused(format!(
+                "{name}: the terminal shows what is typed, and cannot be told not to: {error}"
+            ))
+        })?;
         let asked = tokio::task::spawn_blocking(move || keys::ask(count, &kind));
         let mut stop = self.stop.clone();
         let shares = tokio::select! {
             asked = asked => asked.map_err(|_| Failure::Stopped)?,
             _ = stop.wait_for(|stop| *stop) => return Err(Failure::Stopped),
         };
+        drop(silence);
         let Ok(shares) = shares else { return Err(Failure::Refused(self.shut(vault, status).await)) };
         self.line.say("make a root token from the shares");
         let failed = |source: VaultError| {
@@ -162,16 +168,21 @@ impl Work<'_> {
             "give a root token (--vault-token {name}=FILE), or run this on a terminal and type {} of its shares",
             status.threshold
         );
-        let empty = !status.sealed && !vault.has_auth_methods().await.unwrap_or(true);
-        if empty {
-            return format!(
-                "{name}: its Vault is initialised, and nothing has been made in it yet: {ways}. If a run was killed \
-                 before it showed the shares, nobody has them, and nothing is lost: {}",
-                self.wiping(status)
-            );
-        }
-        let state = if status.sealed { " and sealed" } else { "" };
-        format!("{name}: its Vault is initialised{state} already: {ways}")
+        let made = match status.sealed {
+            true => None,
+            false => vault.has_auth_methods().await.ok(),
+        };
+        let (state, empty) = match made {
+            Some(true) => return format!("{name}: its Vault is initialised already: {ways}"),
+            Some(false) => (", and nothing has been made in it yet", "and it is empty"),
+            None if status.sealed => (" and sealed", "it was never unsealed, and is empty"),
+            None => ("", "and it is empty"),
+        };
+        format!(
+            "{name}: its Vault is initialised{state}: {ways}. If a run was killed before it showed the shares, nobody \
+             has them, {empty}: {}",
+            self.wiping(status)
+        )
     }
 
     /// A Vault whose shares nobody will ever have.

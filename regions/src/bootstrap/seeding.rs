@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::others::{Other, Others};
 use super::{Failure, Work};
 use crate::catalogue::types::SecretKind;
-use crate::plan::vault::MOUNT;
 use crate::plan::vault::documents::difference;
 use crate::plan::vault::seed::{Decision, There, decide};
 use crate::vault::client::Vault;
@@ -77,7 +76,7 @@ impl Work<'_> {
                 self.report.kept = kept.cloned().collect();
                 self.report.copied = written.into_iter().collect();
                 self.compare(vault, others).await?;
-                return self.settle(vault, version).await;
+                return self.settle(vault, &noted, version).await;
             }
             if round > 0 {
                 self.line.say("a document changed meanwhile; copy it again");
@@ -216,6 +215,32 @@ impl Work<'_> {
                 writes.insert(item.path.clone(), over + 1);
             }
         }
+        if writes == *noted {
+            return Ok(());
+        }
+        self.put_note(vault, &writes, version).await
+    }
+
+    /// Empties the note: from now on everything in the Vault is its owners'. It is not deleted, since a Vault
+    /// whose client goes away while it deletes a secret is left with half of it, which it cannot read.
+    async fn settle(
+        &mut self,
+        vault: &Vault,
+        noted: &BTreeMap<String, u64>,
+        version: u64,
+    ) -> Result<(), Failure> {
+        if noted.is_empty() {
+            return Ok(());
+        }
+        self.put_note(vault, &BTreeMap::new(), version).await
+    }
+
+    async fn put_note(
+        &mut self,
+        vault: &Vault,
+        writes: &BTreeMap<String, u64>,
+        version: u64,
+    ) -> Result<(), Failure> {
         self.wrote = true;
         let note = json!({"from": self.report.from, "writes": writes});
         match vault.put(NOTE, &note, version).await {
@@ -226,15 +251,6 @@ impl Work<'_> {
             ))),
             Err(error) => Err(self.failed(error)),
         }
-    }
-
-    /// Takes the note away: from now on everything in the Vault is its owners'.
-    async fn settle(&mut self, vault: &Vault, version: u64) -> Result<(), Failure> {
-        if version == 0 {
-            return Ok(());
-        }
-        self.wrote = true;
-        vault.delete(&format!("{MOUNT}/metadata/{NOTE}")).await.map_err(|source| self.failed(source))
     }
 }
 

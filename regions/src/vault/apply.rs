@@ -274,10 +274,26 @@ impl Work<'_> {
             }
             line.say(&format!("{}/{}  {}", number + 1, plan.steps.len(), step.path));
             self.wrote = true;
-            self.take(kind, step).await?;
+            match self.take(kind, step).await {
+                Err(Failure::Vault(error)) if error.status() == Some(400) && self.arrived(step).await? => {}
+                taken => taken?,
+            }
             *taken += 1;
         }
         self.note(&plan.made).await
+    }
+
+    /// Whether a step that was refused has been taken after all: the write of a run that was killed may reach its
+    /// Vault between this run's look and its own write.
+    async fn arrived(&self, step: &Step) -> Result<bool, VaultError> {
+        if step.action != Action::Create {
+            return Ok(false);
+        }
+        let wanted = [Object { path: step.path.clone(), fields: step.wanted.clone() }];
+        let (mut observed, _) = observe(self.vault, &wanted).await?;
+        observed.made = BTreeSet::from([step.path.clone()]);
+        let plan = vault::plan(&wanted, &observed, Allowed::default());
+        Ok(plan.is_empty() && plan.refused.is_empty())
     }
 
     /// Writes the inventory, with check-and-set: of two at work the second is told.

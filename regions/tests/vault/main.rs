@@ -5,6 +5,8 @@ mod apply;
 #[cfg(test)]
 mod bootstrap;
 #[cfg(test)]
+mod bootstrap_kills;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod policies;

@@ -79,7 +79,10 @@ impl Terminal {
     /// Waits for its end: its exit code, and what it has shown.
     pub(crate) async fn end(mut self) -> (Option<i32>, String) {
         let begun = Instant::now();
-        let status = tokio::time::timeout(SOON, self.child.wait()).await.expect("it hangs").unwrap();
+        let status = tokio::time::timeout(SOON, self.child.wait())
+            .await
+            .unwrap_or_else(|_| panic!("it hangs: {}", self.screen()))
+            .unwrap();
         // What it wrote last may still be on its way through the terminal.
         let settled = wait_until("the screen to stand still", SOON, async || {
             let before = self.screen();

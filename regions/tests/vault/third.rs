@@ -115,18 +115,24 @@ impl Third {
     /// The third region has what the first has, and is named in all.
     pub(crate) async fn is_seeded(&self, ap: &Admin) {
         for path in DOCUMENTS {
-            let eu = self.world.eu.admin().read("kv", path, None).await.unwrap();
-            let copied = ap.read("kv", path, None).await.unwrap();
-            assert_eq!(copied.data, eu.data, "{path}");
+            let data = format!("kv/data/{path}");
+            let copied = read(ap, &data).await;
+            assert_eq!(copied["data"], read(&self.world.eu.admin(), &data).await["data"], "{path}");
+            assert!(copied["data"].is_object(), "{path}");
         }
         let eu = self.world.eu.admin();
         for admin in [&eu, &self.world.us.admin(), ap] {
             for secret in ["config", "tls", "clients", "signing-keys"] {
-                let metadata = admin.metadata("kv", &format!("service/{secret}")).await.unwrap();
+                let metadata = read(admin, &format!("kv/metadata/service/{secret}")).await;
                 assert_eq!(metadata["custom_metadata"]["regions"], "ap,eu,us", "{secret}");
             }
         }
-        assert_eq!(read(ap, "kv/metadata/regions/bootstrap").await, Value::Null, "the note is gone");
+        let note = read(ap, "kv/data/regions/bootstrap").await;
+        assert_eq!(
+            note["data"],
+            json!({"from": "eu", "writes": {}}),
+            "nothing is a bootstrap's own any more"
+        );
         assert_eq!(
             read(ap, "kv/data/regions/vault").await["data"]["made"].as_array().map(Vec::is_empty),
             Some(false)

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+
+use std::time::{Duration, Instant};
 
 use http::Method;
 use local_region::issuer::Issuer;
 use local_region::pki::{Ca, write_private};
-use local_region::vault::{Admin, VaultServer};
+use local_region::vault::{Admin, Error, VaultServer};
+use local_region::wait::wait_until;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -134,7 +136,15 @@ pub(crate) async fn contents(admin: &Admin) -> BTreeMap<String, Value> {
 
 /// The data at a path; null where there is nothing.
 pub(crate) async fn read(admin: &Admin, path: &str) -> Value {
-    admin.call(Method::GET, path, None).await.map_or(Value::Null, |mut answer| answer["data"].take())
+    let quota = Duration::from_secs(10);
+    let answer = wait_until("a read that the quota lets pass", quota, async || {
+        match admin.call(Method::GET, path, None).await {
+            Err(Error::Refused { status, .. }) if status == 404 => Ok(Value::Null),
+            Err(error @ Error::Refused { status, .. }) if status == 429 => Err(error),
+            answer => Ok(answer.unwrap()),
+        }
+    });
+    answer.await.unwrap()["data"].take()
 }
 
 fn copy(from: &Path, to: &Path) {
