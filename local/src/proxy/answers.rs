@@ -194,20 +194,17 @@ async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Result<Respon
         }
         Some(response.body(Full::new(rule.body.clone())).unwrap_or_default())
     });
-    let response = match own {
-        Some(response) => response,
-        None => {
-            let state = Arc::clone(state);
-            let passed = tokio::spawn(async move {
-                let response = pass(&state, request).await.unwrap_or_else(unreachable);
-                state.saw(method, path, &response);
-                response
-            });
-            return Ok(passed.await.unwrap_or_else(|error| unreachable(error.to_string())));
-        }
-    };
-    state.saw(method, path, &response);
-    Ok(response)
+    if let Some(response) = own {
+        state.saw(method, path, &response);
+        return Ok(response);
+    }
+    let state = Arc::clone(state);
+    let passed = tokio::spawn(async move {
+        let response = pass(&state, request).await.unwrap_or_else(unreachable);
+        state.saw(method, path, &response);
+        response
+    });
+    Ok(passed.await.unwrap_or_else(|error| unreachable(error.to_string())))
 }
 
 impl State {
