@@ -14,7 +14,7 @@ with_vault_ahead = local/tools/ahead & trap "kill $$! 2>/dev/null || true" EXIT;
 ##@ See it
 .PHONY: demo
 demo: setup ## the main job, live: two regions on real Vaults, under load, through a whole rotation (KEEP=1 leaves it running)
-	@$(call with_vault_ahead,cargo build --release -p service -p secrets-agent -p local-region)
+	@$(call with_vault_ahead,cargo build --release -p service -p secrets-agent -p local-region -p regions)
 	@target/release/local-region demo
 
 ##@ Trust it

@@ -30,6 +30,9 @@ pub(crate) struct DemoOptions {
     /// Where the summary and the logs go.
     #[arg(long, value_name = "FOLDER", default_value = "target/demo")]
     pub(crate) out: PathBuf,
+    /// The catalogue whose regions of the environment `production` are started.
+    #[arg(long, value_name = "FOLDER", default_value = "local/catalogue")]
+    pub(crate) catalogue: PathBuf,
     /// Leave everything running at the end, until Ctrl-C. Also: KEEP=1.
     #[arg(long)]
     pub(crate) keep: bool,
@@ -48,10 +51,11 @@ pub(crate) enum Output {
 }
 
 const DEMO: &str = "\
-Everything runs on loopback as processes of this machine: per region (eu, us) a real Vault server with Raft
-storage and TLS, initialised and unsealed here, and two pairs of service and secrets-agent. While an open-loop
-load asks all four services for /v1/region and for tokens, and verifies each token twice with the other
-region's JWKS, the demo
+Everything runs on loopback as processes of this machine: per region (eu and us, from local/catalogue) a real
+Vault server with Raft storage and TLS, initialised and unsealed here, and two pairs of service and
+secrets-agent. `regions vault apply` makes the first Vault what the catalogue wants, and `regions bootstrap` each
+other, with the first one's documents. While an open-loop load asks all four services for /v1/region and for
+tokens, and verifies each token twice with the other region's JWKS, the demo
   - changes the client's secret: both beside each other, then an end for the old one, then without it;
   - changes the configuration in both Vaults;
   - publishes a signing key, activates it, retires and destroys the old one, each step only after every

@@ -1,11 +1,11 @@
 //! The main job, live: a secret travels from Vault into an answer, and a rotation is lived through.
 
+mod catalogue;
 mod checks;
 mod finale;
 mod interrupts;
 mod load;
 mod pod;
-mod policy;
 mod region;
 mod report;
 mod scratch;
@@ -15,6 +15,7 @@ mod timeline;
 mod watcher;
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::cli::{DemoOptions, Output};
+use catalogue::Catalogue;
 use documents::{KeyState, Rotation, SigningKey};
 use interrupts::{AbortOnDrop, Ended, Interrupts};
 use load::{Load, Target};
@@ -41,7 +43,6 @@ use stage::Stage;
 use story::Start;
 use timeline::Timeline;
 
-const REGIONS: [&str; 2] = ["eu", "us"];
 const FAILED: u8 = 1;
 const TROUBLE: u8 = 2;
 const INTERRUPTED: u8 = 130;
@@ -70,7 +71,7 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
     let vault = tools::vault()?;
     let mut interrupts = Interrupts::catch()?;
     let timeline = Timeline::start();
-    timeline.chapter("Two regions start");
+    timeline.chapter("The regions start");
     timeline.say("vault", &format!("{} (the real one; Raft, TLS, one unseal key each)", vault.display()));
     let logs = options.out.join("logs");
     fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;
@@ -83,7 +84,7 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
     let release = release()?;
     let site = Site { folder: folder.path(), logs: &logs, public_ca: &ca_pem, release: &release };
 
-    let set_up = interrupts.guard(set_up(&timeline, &site, &public_ca)).await;
+    let set_up = interrupts.guard(set_up(&timeline, &site, &public_ca, &options.catalogue)).await;
     let (regions, start) = match set_up {
         Ended::ByItself(outcome) => outcome?,
         Ended::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
@@ -131,8 +132,13 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// Starts both regions with their first documents.
-async fn set_up(timeline: &Timeline, site: &Site<'_>, public_ca: &Ca) -> Result<(Vec<Region>, Start)> {
+/// Starts the regions: the first with its first documents, each other with a copy of them.
+async fn set_up(
+    timeline: &Timeline,
+    site: &Site<'_>,
+    public_ca: &Ca,
+    catalogue: &Path,
+) -> Result<(Vec<Region>, Start)> {
     let start = Start { secret: documents::client_secret()?, key: SigningKey::make(KeyState::Active)? };
     let first = Rotation::new("first", "write");
     let certificate = public_ca.issue(&["localhost", "127.0.0.1", "tokens.meridian.test"])?;
@@ -142,19 +148,46 @@ async fn set_up(timeline: &Timeline, site: &Site<'_>, public_ca: &Ca) -> Result<
         ("signing-keys", documents::signing_keys(&first, &[&start.key])),
         ("tls", documents::tls(&first, public_ca, &certificate)),
     ];
+    let catalogue = Catalogue::copy(catalogue, site).await?;
     let begun = Instant::now();
-    let mut regions = try_join_all(REGIONS.map(|name| Region::start(site, name, &documents))).await?;
+    let vaults = try_join_all(catalogue.regions.iter().map(|name| Region::start_vault(site, name))).await?;
     timeline.say(
         "vault",
         &format!(
-            "two servers initialised, unsealed, filled, root tokens revoked, in {:.1} s",
+            "{} servers initialised and unsealed, in {:.1} s",
+            vaults.len(),
             begun.elapsed().as_secs_f64()
         ),
     );
+    for vault in &vaults {
+        catalogue.place(vault)?;
+    }
+    let mut regions: Vec<Region> = Vec::new();
+    for vault in vaults {
+        let root = vault.root_token();
+        if regions.is_empty() {
+            catalogue.apply(timeline, (&vault, root)).await?;
+            let mut region = Region::new(vault).await?;
+            for (document, content) in &documents {
+                region.write(document, content).await?;
+            }
+            regions.push(region);
+        } else {
+            let others: Vec<_> =
+                regions.iter().map(|region| (&region.vault, region.rotator().token())).collect();
+            catalogue.bootstrap(timeline, (&vault, root), &others).await?;
+            let mut region = Region::new(vault).await?;
+            region.adopt(&documents).await?;
+            regions.push(region);
+        }
+    }
     let begun = Instant::now();
     try_join_all(regions.iter_mut().map(|region| region.start_pods(site))).await?;
-    timeline
-        .say("pods", &format!("four pairs of service and agent ready in {} ms", begun.elapsed().as_millis()));
+    let pods: usize = regions.iter().map(|region| region.pods.len()).sum();
+    timeline.say(
+        "pods",
+        &format!("{pods} pairs of service and agent ready in {} ms", begun.elapsed().as_millis()),
+    );
     Ok((regions, start))
 }
 

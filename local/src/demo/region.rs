@@ -4,11 +4,37 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use local_region::pki::Ca;
-use local_region::vault::{Admin, Kv, Storage, VaultServer};
-use serde_json::Value;
+use local_region::vault::{Admin, AppRole, Kv, Storage, VaultServer};
+use serde_json::{Value, json};
 
 use super::pod::{Pod, Site};
-use super::policy::{self, Identities};
+
+/// The identities of a region, as the catalogue's AppRoles give them.
+#[derive(Debug)]
+pub(crate) struct Identities {
+    /// For the agents.
+    pub(crate) service: AppRole,
+    /// For the demo as the one who rotates.
+    pub(crate) rotator: Admin,
+    /// For the demo as the client, whose secret a promoter may read.
+    pub(crate) probe: Admin,
+}
+
+impl Identities {
+    /// Takes them as root, and gives up the root token.
+    async fn take(root: &Admin) -> Result<Self> {
+        // Shorter than the catalogue's hour: they end while their Vault is frozen, so that the agents have to log
+        // in again by themselves.
+        let service = root.create_approle("service", json!({"token_ttl": "15s"})).await?;
+        let [rotator, promoter] = ["rotator", "promoter"].map(async |role| {
+            let role = root.create_approle(role, json!({})).await?;
+            anyhow::Ok(root.login_approle(&role).await?)
+        });
+        let (rotator, probe) = (rotator.await?, promoter.await?);
+        root.revoke_self().await.context("give up the root token")?;
+        Ok(Identities { service, rotator, probe })
+    }
+}
 
 /// A region: a Vault server of its own, and two pods that take their secrets from it.
 #[derive(Debug)]
@@ -22,12 +48,8 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// Starts the Vault, sets it up, and writes the first documents. No pod is started.
-    pub(crate) async fn start(
-        site: &Site<'_>,
-        name: &str,
-        documents: &[(&'static str, Value)],
-    ) -> Result<Self> {
+    /// Starts the Vault, and no pod.
+    pub(crate) async fn start_vault(site: &Site<'_>, name: &str) -> Result<VaultServer> {
         let ca = Ca::new(&format!("meridian demo, Vault of {name}"))?;
         let vault = VaultServer::named(name)
             .storage(Storage::Raft)
@@ -35,14 +57,25 @@ impl Region {
             .log(site.logs.join(format!("vault-{name}.log")))
             .start(&ca)
             .await?;
-        let identities =
-            policy::set_up(&vault.admin()).await.with_context(|| format!("set up the Vault of {name}"))?;
-        let mut region =
-            Region { name: name.to_owned(), vault, identities, pods: Vec::new(), versions: BTreeMap::new() };
-        for (document, content) in documents {
-            region.write(document, content).await?;
+        Ok(vault)
+    }
+
+    /// The region of a Vault that the catalogue has been applied to. Gives up the root token.
+    pub(crate) async fn new(vault: VaultServer) -> Result<Self> {
+        let name = vault.name().to_owned();
+        let identities = Identities::take(&vault.admin()).await;
+        let identities = identities.with_context(|| format!("take the identities of {name}"))?;
+        Ok(Region { name, vault, identities, pods: Vec::new(), versions: BTreeMap::new() })
+    }
+
+    /// Takes over the documents that a bootstrap has copied.
+    pub(crate) async fn adopt(&mut self, documents: &[(&'static str, Value)]) -> Result<()> {
+        for (document, _) in documents {
+            let found = self.rotator().read("kv", &format!("service/{document}"), None).await;
+            let found = found.with_context(|| format!("find {document} in {}", self.name))?;
+            self.versions.insert(document, found.version);
         }
-        Ok(region)
+        Ok(())
     }
 
     /// Starts two pods and waits until both are ready.

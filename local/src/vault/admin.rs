@@ -52,6 +52,11 @@ impl Admin {
         Admin { client: self.client.clone(), token: token.clone() }
     }
 
+    /// The token with which it calls.
+    pub fn token(&self) -> &SecretString {
+        &self.token
+    }
+
     /// Any call; `path` comes after `/v1/`. An empty answer is `null`.
     ///
     /// # Errors

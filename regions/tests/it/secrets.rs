@@ -134,7 +134,11 @@ async fn a_vault_that_does_not_let_the_pipeline_in_ends_the_promotion() {
         .expect(1)
         .says("POST auth/jwt/login at https://")
         .says("certificate");
-    secrets.promote(stranger, stranger).await.expect(2).says("stranger.pem: it holds no JWT");
+    secrets
+        .promote(stranger, stranger)
+        .await
+        .expect(2)
+        .says("stranger.pem: it should hold a token and nothing else");
     secrets.promote(token, token).await.expect(2).says("it holds no PEM certificate");
     secrets.vault.seal().await.unwrap();
     secrets.promote_as("meridian").await.expect(1).says("Vault answered 503").says("unseal it");

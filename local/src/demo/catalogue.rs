@@ -1,0 +1,186 @@
+//! The environment that the demo plays in: its regions come from the catalogue, and the `regions` command makes
+//! their Vaults.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use local_region::pki::write_private;
+use local_region::programs::program;
+use local_region::vault::VaultServer;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::pod::Site;
+use super::timeline::Timeline;
+
+/// The environment whose regions the demo starts.
+const ENVIRONMENT: &str = "production";
+
+/// The catalogue as it is for one run: with the addresses at which its Vaults happen to listen.
+#[derive(Debug)]
+pub(crate) struct Catalogue {
+    folder: PathBuf,
+    program: PathBuf,
+    log: PathBuf,
+    /// The names of the environment's regions, in the order of its waves.
+    pub(crate) regions: Vec<String>,
+}
+
+/// A Vault and a token for it.
+type Way<'a> = (&'a VaultServer, &'a SecretString);
+
+impl Catalogue {
+    /// Copies a catalogue into the folder of the run.
+    pub(crate) async fn copy(from: &Path, site: &Site<'_>) -> Result<Self> {
+        let (folder, log) = (site.folder.join("catalogue"), site.logs.join("regions.log"));
+        copy(from, &folder).with_context(|| format!("copy the catalogue {}", from.display()))?;
+        let mut catalogue = Self { folder, program: program("regions")?, log, regions: Vec::new() };
+        let schemas = format!("--dir={}", site.folder.join("schema").display());
+        catalogue.run(&["schema".into(), schemas]).await?;
+        let found = catalogue.run(&["validate".into()]).await?;
+        let environments = found["environments"].as_array().into_iter().flatten();
+        let environment = environments.into_iter().find(|environment| environment["name"] == ENVIRONMENT);
+        let environment = environment.with_context(|| format!("{} has no {ENVIRONMENT}", from.display()))?;
+        let waves: Vec<&Value> = environment["settings"]["waves"].as_array().into_iter().flatten().collect();
+        let mut regions: Vec<&Value> = environment["regions"].as_array().into_iter().flatten().collect();
+        regions.sort_by_key(|region| waves.iter().position(|wave| *wave == &region["wave"]));
+        catalogue.regions =
+            regions.iter().filter_map(|region| region["name"].as_str()).map(str::to_owned).collect();
+        if catalogue.regions.len() < 2 {
+            bail!("{}: {ENVIRONMENT} needs two regions or more", from.display());
+        }
+        Ok(catalogue)
+    }
+
+    /// Says in the catalogue where a region's Vault listens.
+    pub(crate) fn place(&self, vault: &VaultServer) -> Result<()> {
+        let file = self.folder.join(ENVIRONMENT).join(format!("{}.yaml", vault.name()));
+        let mut text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        text.push_str(&format!("vault: {{ address: '{}', in_cluster: false }}\n", vault.url()));
+        fs::write(&file, text).with_context(|| format!("write {}", file.display()))
+    }
+
+    /// Makes the Vault of the first region what the catalogue wants.
+    pub(crate) async fn apply(&self, timeline: &Timeline, (vault, root): Way<'_>) -> Result<()> {
+        let token = self.token(vault.name(), root)?;
+        let begun = Instant::now();
+        let applied = self
+            .run(&[
+                "vault".into(),
+                "apply".into(),
+                format!("{ENVIRONMENT}/{}", vault.name()),
+                format!("--vault-ca={}", vault.ca_file().display()),
+                format!("--vault-token-file={}", token.display()),
+            ])
+            .await?;
+        timeline.say(
+            "regions",
+            &format!(
+                "vault apply {}: {} mounts, policies, roles, devices and quotas made, in {:.1} s",
+                vault.name(),
+                applied["taken"],
+                begun.elapsed().as_secs_f64()
+            ),
+        );
+        Ok(fs::remove_file(token)?)
+    }
+
+    /// Makes the Vault of one more region, with the documents of those that are there.
+    pub(crate) async fn bootstrap(
+        &self,
+        timeline: &Timeline,
+        (vault, root): Way<'_>,
+        others: &[Way<'_>],
+    ) -> Result<()> {
+        let mut authorities = fs::read_to_string(vault.ca_file())?;
+        let mut arguments = vec!["bootstrap".into(), format!("{ENVIRONMENT}/{}", vault.name())];
+        let mut tokens = Vec::new();
+        for (vault, token) in [(vault, root)].iter().chain(others) {
+            authorities.push_str(&fs::read_to_string(vault.ca_file())?);
+            let token = self.token(vault.name(), token)?;
+            arguments.push(format!("--vault-token={}={}", vault.name(), token.display()));
+            tokens.push(token);
+        }
+        let away = self.regions.iter().filter(|region| {
+            *region != vault.name() && others.iter().all(|(other, _)| other.name() != *region)
+        });
+        arguments.extend(away.map(|region| format!("--without={region}")));
+        let bundle = self.folder.with_file_name("authorities.pem");
+        fs::write(&bundle, authorities)?;
+        arguments.push(format!("--vault-ca={}", bundle.display()));
+        let begun = Instant::now();
+        let made = self.run(&arguments).await?;
+        timeline.say(
+            "regions",
+            &format!(
+                "bootstrap {}: {} made, {} documents copied from {}, in {:.1} s",
+                vault.name(),
+                made["objects"],
+                made["copied"].as_array().map_or(0, Vec::len),
+                made["from"].as_str().unwrap_or_default(),
+                begun.elapsed().as_secs_f64()
+            ),
+        );
+        for token in tokens {
+            fs::remove_file(token)?;
+        }
+        Ok(())
+    }
+
+    /// A file with a token, for its owner alone.
+    fn token(&self, region: &str, token: &SecretString) -> Result<PathBuf> {
+        let file = self.folder.with_file_name(format!("{region}.token"));
+        Ok(write_private(&file, token.expose_secret().as_bytes())?)
+    }
+
+    /// Runs the command and gives what it reports.
+    async fn run(&self, arguments: &[String]) -> Result<Value> {
+        let what = || {
+            format!("regions {}", arguments.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(" "))
+        };
+        let mut log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let mut command = Command::new(&self.program);
+        command.arg("--catalogue").arg(&self.folder).args(["--output", "json"]).args(arguments);
+        let ran = command.stdin(Stdio::null()).kill_on_drop(true).output().await.with_context(what)?;
+        writeln!(log, "{}", what())?;
+        for text in [&ran.stderr, &ran.stdout] {
+            log.write_all(text)?;
+        }
+        let report: Value = serde_json::from_slice(&ran.stdout).unwrap_or_default();
+        if !ran.status.success() {
+            let said = String::from_utf8_lossy(&ran.stderr);
+            let why = report["error"].as_str().unwrap_or(said.trim());
+            bail!("{} ended with {} ({}): {why}", what(), ran.status, self.log.display());
+        }
+        Ok(report)
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to)?;
+        } else {
+            fs::write(&to, moved(&fs::read_to_string(&from)?))?;
+        }
+    }
+    Ok(())
+}
+
+/// A file's text with its schema beside the copied catalogue.
+fn moved(text: &str) -> String {
+    const SCHEMA: &str = "# yaml-language-server: $schema=";
+    let line = |line: &str| match line.strip_prefix(SCHEMA).and_then(|path| path.rsplit('/').next()) {
+        Some(name) => format!("{SCHEMA}../../schema/{name}\n"),
+        None => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
