@@ -29,9 +29,10 @@ pub use kubeconfig::Kubeconfig;
 /// How long the parts may take to come up. Five to ten seconds are usual.
 const START: Duration = Duration::from_secs(90);
 
-/// Controllers that make a Deployment's pods and clean up after deletions.
-const CONTROLLERS: &str = "deployment-controller,replicaset-controller,garbage-collector-controller,\
-    namespace-controller,serviceaccount-controller,endpointslice-controller,horizontal-pod-autoscaler-controller";
+/// Controllers that make the pods of Deployments and StatefulSets and clean up after deletions.
+const CONTROLLERS: &str = "deployment-controller,replicaset-controller,statefulset-controller,\
+    garbage-collector-controller,namespace-controller,serviceaccount-controller,endpointslice-controller,\
+    horizontal-pod-autoscaler-controller";
 
 /// What the API server writes to its audit log: every write, without its content.
 const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],

@@ -167,7 +167,7 @@ fn targets_of(catalogue: &Catalogue, environment: &Environment) -> targets::Envi
         let targets = wave.regions.into_iter().map(|region| targets::Target {
             region: region.name.clone(),
             context: region.context.value.to_string(),
-            vault: region.vault.value.address.to_string(),
+            vault: region.vault.value.clone(),
             secrets: environment.settings.secrets.keys().map(ToString::to_string).collect(),
             values: render::values(environment, region),
         });

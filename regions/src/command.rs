@@ -67,7 +67,7 @@ pub fn vault_apply(
             Ok(report) => report,
             Err(error) => {
                 let _ = writeln!(std::io::stderr(), "{error}");
-                return 2;
+                return if error.is_configuration() { 2 } else { 1 };
             }
         };
         if json {

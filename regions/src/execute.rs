@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::cluster::NAMESPACE;
 use crate::cluster::error::ClusterError;
 use crate::cluster::{Applied, Cluster, NewRecord};
 use crate::output::Line;
@@ -134,7 +135,7 @@ impl Run<'_> {
             }
             self.wrote |= !matches!(step, Step::Await { .. });
             match step {
-                Step::CreateNamespace => self.cluster.create_namespace().await?,
+                Step::CreateNamespace => self.cluster.create_namespace(NAMESPACE).await?,
                 Step::CloseRecord(stored) => {
                     let why = "left unfinished, and replaced by another release";
                     let record = ended(&stored.record, State::Failed, Some(why.to_owned()));

@@ -13,8 +13,17 @@ use tokio::time::timeout;
 use crate::cluster::NAMESPACE;
 use crate::release::hex_sha256;
 
-/// Name of the Helm release that templates see.
-pub const RELEASE_NAME: &str = "service";
+/// Names that templates see.
+#[derive(Debug, Clone, Copy)]
+pub struct Naming<'a> {
+    /// Name of the Helm release.
+    pub release: &'a str,
+    /// The namespace.
+    pub namespace: &'a str,
+}
+
+/// Those of the platform's own chart.
+pub const SERVICE: Naming<'static> = Naming { release: "service", namespace: NAMESPACE };
 
 /// Bound of a rendering; a template that loops ends here.
 const RENDER: Duration = Duration::from_secs(60);
@@ -125,14 +134,15 @@ impl Helm {
     pub async fn template(
         &self,
         package: &Path,
+        naming: Naming<'_>,
         values: &Values,
         kubernetes: &str,
     ) -> Result<String, HelmError> {
         let folder = tempfile::tempdir().map_err(|source| self.run_error("template", source))?;
-        let mut arguments: Vec<OsString> = ["template", RELEASE_NAME].map(OsString::from).into();
+        let mut arguments: Vec<OsString> = ["template", naming.release].map(OsString::from).into();
         arguments.push(package.into());
         for argument in
-            ["--namespace", NAMESPACE, "--no-hooks", "--include-crds", "--kube-version", kubernetes]
+            ["--namespace", naming.namespace, "--no-hooks", "--include-crds", "--kube-version", kubernetes]
         {
             arguments.push(argument.into());
         }

@@ -11,7 +11,7 @@ use crate::catalogue::problem::Invalid;
 use crate::catalogue::region::Region;
 use crate::catalogue::{Catalogue, ENVIRONMENT_FILE, Environment};
 use crate::cluster::NAMESPACE;
-use crate::helm::{Helm, HelmError, RELEASE_NAME, Values};
+use crate::helm::{Helm, HelmError, SERVICE, Values};
 use crate::named::{NameError, Named};
 use crate::plan::manifest::{self, ManifestError};
 use crate::print;
@@ -117,7 +117,10 @@ fn rendered(args: &Args, folder: &Path, json: bool) -> Result<String, RenderErro
             source,
         };
         let program = Helm::find(args.helm.as_deref()).map_err(helm)?;
-        program.template(&chart, &values(environment, region), &args.kube_version).await.map_err(helm)
+        program
+            .template(&chart, SERVICE, &values(environment, region), &args.kube_version)
+            .await
+            .map_err(helm)
     })?;
     if !json {
         return Ok(rendering);
@@ -130,9 +133,9 @@ fn rendered(args: &Args, folder: &Path, json: bool) -> Result<String, RenderErro
 fn documents(environment: &Environment, region: &Region) -> String {
     let mut text = format!(
         "# {}/{}: what Helm is given; a later document overrides an earlier one\n\
-         # helm template {RELEASE_NAME} CHART --namespace {NAMESPACE} --no-hooks --include-crds \\\n\
+         # helm template {} CHART --namespace {NAMESPACE} --no-hooks --include-crds \\\n\
          #   --values {} \\\n#   --values {} \\\n",
-        environment.name, region.name, environment.file, region.file,
+        environment.name, region.name, SERVICE.release, environment.file, region.file,
     );
     let values = values(environment, region);
     let set: Vec<String> =

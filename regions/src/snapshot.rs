@@ -4,7 +4,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
 use crate::cluster::error::ClusterError;
-use crate::cluster::{Applied, Cluster};
+use crate::cluster::{Applied, Cluster, NAMESPACE};
 use crate::plan::conflict::Conflict;
 use crate::plan::object::{Object, ObjectRef};
 use crate::plan::record::Wanted;
@@ -23,7 +23,7 @@ pub async fn observe(
     wanted: Wanted,
 ) -> Result<Snapshot, Vec<ClusterError>> {
     let one = |error| vec![error];
-    let namespace_exists = cluster.has_namespace().await.map_err(one)?;
+    let namespace_exists = cluster.has_namespace(NAMESPACE).await.map_err(one)?;
     let records = if namespace_exists { cluster.records().await.map_err(one)? } else { Vec::new() };
 
     let looked = stream::iter(objects)
@@ -61,13 +61,9 @@ async fn look(
     mut object: Object,
     namespace_exists: bool,
 ) -> Result<(Observed, Vec<Conflict>), ClusterError> {
-    object.id = cluster.place(&object.id).await?;
-    if let Some(namespace) = &object.id.namespace {
-        object.value["metadata"]["namespace"] = namespace.as_str().into();
-    }
+    cluster.place(&mut object, NAMESPACE).await?;
     let live = cluster.get(&object.id).await?;
-    let in_missing_namespace =
-        !namespace_exists && object.id.namespace.as_deref() == Some(crate::cluster::NAMESPACE);
+    let in_missing_namespace = !namespace_exists && object.id.namespace.as_deref() == Some(NAMESPACE);
     if in_missing_namespace {
         return Ok((Observed { object, live, applied: None }, Vec::new()));
     }

@@ -6,6 +6,7 @@
 //! are compared. Only between initialising and showing the shares there is no way back: a Vault whose shares
 //! nobody has is wiped.
 
+mod install;
 mod keys;
 mod opening;
 mod others;
@@ -26,6 +27,7 @@ use crate::plan::vault::{Allowed, desired};
 use crate::vault::apply;
 use crate::vault::client::{Authorities, Vault, credential};
 use crate::vault::error::VaultError;
+use crate::vault::reach::{Clusters, Place};
 use crate::vault::seal::{Hidden, SealStatus, Shares};
 
 use others::Others;
@@ -38,7 +40,7 @@ Examples:
   regions bootstrap production/asia-southeast1 --vault-ca vault-ca.pem \\
       --vault-token europe-west4=eu.token --vault-token us-east4=us.token
   regions bootstrap production/asia-southeast1 --vault-ca vault-ca.pem --vault-jwt-file job.jwt \\
-      --pgp-key ada.asc --pgp-key bob.asc --pgp-key eve.asc --key-threshold 2
+      --pgp-key ada.asc --pgp-key bob.asc --pgp-key eve.asc --key-threshold 2 --vault-chart vault-0.32.0.tgz
 
 The shares of a new Vault are shown once, on the terminal or encrypted to OpenPGP keys, and are kept nowhere.
 What has documents of others is never overwritten.
@@ -81,6 +83,12 @@ pub struct Args {
     /// Look at everything, say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// How its Vault is installed
+    #[command(flatten)]
+    pub install: install::Install,
+    /// The clusters that Vaults run in
+    #[command(flatten)]
+    pub clusters: Clusters,
 }
 
 fn token_file(text: &str) -> Result<(String, PathBuf), String> {
@@ -179,8 +187,20 @@ impl Work<'_> {
         let authorities = Authorities::read(&self.args.vault_ca).map_err(Failure::File)?;
         let others = self.others(&authorities, &tokens).await?;
         self.report.from = others.source.as_ref().map(|source| source.region.clone());
-        let mut vault = self.vault(&authorities)?;
-        let status = vault.seal_status().await.map_err(|source| self.failed(source))?;
+        let installed = self.install().await?;
+        let (mut vault, status) = match self.reach(&authorities, installed).await {
+            Ok(reached) => reached,
+            // Nothing is there to be looked at before it is installed.
+            Err(_) if self.args.dry_run && self.args.install.vault_chart.is_some() => {
+                self.foresee_all(&shares, &others);
+                others.log_out().await;
+                return Ok(Ending::Planned);
+            }
+            Err(failure) => {
+                others.log_out().await;
+                return Err(failure);
+            }
+        };
         if self.args.dry_run {
             self.foresee(&mut vault, &status, &shares, &others, tokens.get(&self.region.name)).await?;
             others.log_out().await;
@@ -240,13 +260,10 @@ impl Work<'_> {
     ) -> Result<(), Failure> {
         let documents = others.documents();
         if !status.initialised {
-            let wanted = desired::desired(&self.environment.settings, &self.region.vault.value);
-            self.report.objects = wanted.len();
-            self.report.foreseen.push(format!(
-                "initialise (seal {}, storage {}): {} shares, of which {} are needed",
-                status.kind, status.storage, shares.count, shares.threshold
-            ));
-            self.report.copied = documents;
+            self.report
+                .foreseen
+                .push(format!("find it uninitialised (seal {}, storage {})", status.kind, status.storage));
+            self.foresee_all(shares, others);
             return Ok(());
         }
         let Some(token) = own else {
@@ -263,6 +280,17 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Says what is done to a Vault that nobody has initialised.
+    fn foresee_all(&mut self, shares: &Shares, others: &Others) {
+        let wanted = desired::desired(&self.environment.settings, &self.region.vault.value);
+        self.report.objects = wanted.len();
+        self.report.foreseen.push(format!(
+            "initialise it: {} shares, of which {} are needed",
+            shares.count, shares.threshold
+        ));
+        self.report.copied = others.documents();
+    }
+
     /// The tokens of the command line, by region.
     fn tokens(&self) -> Result<BTreeMap<String, Hidden>, Failure> {
         let named = self.args.vault_token.iter().map(|(region, _)| region);
@@ -276,8 +304,8 @@ impl Work<'_> {
         Ok(tokens)
     }
 
-    fn vault(&self, authorities: &Authorities) -> Result<Vault, Failure> {
-        let vault = Vault::new(self.region.vault.value.address.as_str(), authorities, DENIED);
+    async fn vault(&self, authorities: &Authorities) -> Result<Vault, Failure> {
+        let vault = self.args.clusters.vault(Place::of(self.region), authorities, DENIED).await;
         vault.map_err(|source| self.failed(source))
     }
 

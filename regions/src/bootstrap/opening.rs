@@ -1,6 +1,7 @@
 //! The new region's Vault is initialised, or a token for it is made from its shares.
 
 use super::{Failure, Work, keys};
+use crate::plan::vault::chart;
 use crate::vault::client::Vault;
 use crate::vault::error::VaultError;
 use crate::vault::seal::{Born, Hidden, SealStatus, Shares};
@@ -197,12 +198,15 @@ impl Work<'_> {
     /// Which storage is still empty, and how it goes.
     fn wiping(&self, status: &SealStatus) -> String {
         let address = self.region.vault.value.address.as_str();
-        let storage = match self.region.vault.value.service() {
-            Some((namespace, _)) if self.region.vault.value.in_cluster => format!(
+        let (namespace, _) = chart::service(self.region);
+        let storage = match self.region.vault.value.in_cluster {
+            true => format!(
                 "delete the PersistentVolumeClaims of Vault's pods in namespace {namespace} of {}, and the pods",
                 self.region.context.value
             ),
-            _ => "stop it, and empty the folder or bucket that its configuration names as storage".to_owned(),
+            false => {
+                "stop it, and empty the folder or bucket that its configuration names as storage".to_owned()
+            }
         };
         format!(
             "wipe the storage ({}) of the Vault at {address} and run this again: {storage}",

@@ -10,6 +10,7 @@ use crate::plan::vault::documents::difference;
 use crate::vault::client::{Authorities, Vault, credential};
 use crate::vault::error::VaultError;
 use crate::vault::kv::Document;
+use crate::vault::reach::Place;
 use crate::vault::seal::Hidden;
 
 /// As whom a bootstrap logs in to the other regions.
@@ -84,8 +85,8 @@ impl Work<'_> {
         self.line.say("look at the other regions");
         let reached = names.map(async |region| {
             let failed = |source| Failure::Vault { region: region.name.clone(), source };
-            let address = region.vault.value.address.as_str();
-            let mut vault = Vault::new(address, authorities, DENIED).map_err(failed)?;
+            let vault = self.args.clusters.vault(Place::of(region), authorities, DENIED).await;
+            let mut vault = vault.map_err(failed)?;
             let mut logged_in = false;
             match (tokens.get(&region.name), &jwt) {
                 (Some(token), _) => vault.set_token(token),

@@ -292,6 +292,13 @@ fn yes() -> bool {
 }
 
 impl Vault {
+    /// The port of its address.
+    pub fn port(&self) -> u16 {
+        let rest = self.address.as_str().trim_start_matches("https://");
+        let port = rest.split('/').next().and_then(|authority| authority.rsplit_once(':')?.1.parse().ok());
+        port.unwrap_or(443)
+    }
+
     /// The Service that its address names: namespace and name. Nothing for any other address.
     pub fn service(&self) -> Option<(&str, &str)> {
         let host = self.address.as_str().strip_prefix("https://")?.split(':').next()?;

@@ -36,8 +36,18 @@ pub enum Cause {
     Api(Box<Status>),
     /// The region does not serve the kind.
     Unserved(String),
+    /// What something should be forwarded to is not there.
+    Unready(String),
     /// An answer that cannot be understood.
     Unexpected(String),
+}
+
+impl ClusterError {
+    /// What it says, where the region is named already.
+    pub fn within_region(&self) -> String {
+        let text = self.to_string();
+        text.strip_prefix(&format!("{}: ", self.region)).map(str::to_owned).unwrap_or(text)
+    }
 }
 
 impl Cause {
@@ -102,6 +112,11 @@ impl Cause {
                 400 | 422 => "correct the chart or the catalogue".into(),
                 _ => "run again; if it stays, look at the API server's own log".into(),
             },
+            Self::Unready(_) => {
+                format!(
+                    "look at it with `kubectl --context {context} get pods,endpointslices --all-namespaces`"
+                )
+            }
             Self::Unserved(_) => "install what serves it, or take it out of the chart".into(),
             Self::Unexpected(_) => "check that the context's server is a Kubernetes API server".into(),
         }
@@ -111,7 +126,9 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Access(why) | Self::Unserved(why) | Self::Unexpected(why) => f.write_str(why),
+            Self::Access(why) | Self::Unserved(why) | Self::Unready(why) | Self::Unexpected(why) => {
+                f.write_str(why)
+            }
             Self::Unreachable(why) => write!(f, "unreachable: {why}"),
             Self::TimedOut(after) => write!(f, "no answer within {} s", after.as_secs_f64()),
             Self::Unauthorized(why) => write!(f, "the credentials are refused or have expired ({why})"),

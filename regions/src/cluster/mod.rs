@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod error;
+pub mod forward;
 mod objects;
 mod records;
 

@@ -1,6 +1,6 @@
 //! Reading, applying and deleting the objects of a release.
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIResource, APIResourceList, LabelSelector};
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
@@ -24,16 +24,20 @@ pub enum Applied {
 }
 
 impl Cluster {
-    /// The object's identity as the region stores it: in the release's namespace when its kind lives in one
-    /// and it names none, and in no namespace when its kind does not.
+    /// Places an object as the region stores it: in this namespace when its kind lives in one and it names
+    /// none, and in no namespace when its kind does not.
     ///
     /// # Errors
     /// When the region does not serve the kind.
-    pub async fn place(&self, id: &ObjectRef) -> Result<ObjectRef, ClusterError> {
-        let resource = self.resource(id).await?;
-        let namespace =
-            resource.namespaced.then(|| id.namespace.clone().unwrap_or_else(|| NAMESPACE.to_owned()));
-        Ok(ObjectRef { namespace, ..id.clone() })
+    pub async fn place(&self, object: &mut Object, namespace: &str) -> Result<(), ClusterError> {
+        let resource = self.resource(&object.id).await?;
+        let own = object.id.namespace.take();
+        if resource.namespaced {
+            let namespace = own.unwrap_or_else(|| namespace.to_owned());
+            object.value["metadata"]["namespace"] = namespace.as_str().into();
+            object.id.namespace = Some(namespace);
+        }
+        Ok(())
     }
 
     /// The object, or nothing when it is not there or its kind is not served.
@@ -101,32 +105,33 @@ impl Cluster {
         absent_is_none(answer).map(drop)
     }
 
-    /// Whether the namespace of the release is there.
+    /// Whether a namespace is there.
     ///
     /// # Errors
     /// When the region cannot be asked.
-    pub async fn has_namespace(&self) -> Result<bool, ClusterError> {
-        Ok(self.get(&namespace()).await?.is_some())
+    pub async fn has_namespace(&self, name: &str) -> Result<bool, ClusterError> {
+        Ok(self.get(&namespace(name)).await?.is_some())
     }
 
-    /// Makes the namespace of the release, with the strictest level of pod security.
+    /// Makes a namespace, with the strictest level of pod security.
     ///
     /// # Errors
     /// When the region refuses it or cannot be asked.
-    pub async fn create_namespace(&self) -> Result<(), ClusterError> {
+    pub async fn create_namespace(&self, name: &str) -> Result<(), ClusterError> {
         let body = json!({
             "apiVersion": "v1",
             "kind": "Namespace",
-            "metadata": {"name": NAMESPACE, "labels": {
+            "metadata": {"name": name, "labels": {
                 OWNER_LABEL: OWNER,
                 "pod-security.kubernetes.io/enforce": "restricted",
             }},
         });
-        let path = self.path(&namespace()).await?;
+        let id = namespace(name);
+        let path = self.path(&id).await?;
         let how = PostParams { field_manager: Some(OWNER.to_owned()), ..PostParams::default() };
         let body = body.to_string().into_bytes();
         let answer: Result<Value, _> =
-            self.call("create", &namespace().to_string(), || Ok(path.create(&how, body.clone())?)).await;
+            self.call("create", &id.to_string(), || Ok(path.create(&how, body.clone())?)).await;
         match answer {
             Err(error) if error.cause.status().is_some_and(kube::core::Status::is_already_exists) => Ok(()),
             other => other.map(drop),
@@ -145,6 +150,18 @@ impl Cluster {
             self.list::<ReplicaSet>("apis/apps/v1", "replicasets", namespace, &selector).await?;
         let pods = self.list::<Pod>("api/v1", "pods", namespace, &selector).await?;
         Ok(View { deployment, replica_sets, pods })
+    }
+
+    /// The pods of a StatefulSet.
+    ///
+    /// # Errors
+    /// When it is not there or the region cannot be asked.
+    pub async fn members(&self, id: &ObjectRef) -> Result<(StatefulSet, Vec<Pod>), ClusterError> {
+        let set: StatefulSet = self.read(id).await?;
+        let labels = set.spec.as_ref().map(|spec| selector(&spec.selector)).unwrap_or_default();
+        let namespace = id.namespace.as_deref().unwrap_or(NAMESPACE);
+        let pods = self.list::<Pod>("api/v1", "pods", namespace, &labels).await?;
+        Ok((set, pods))
     }
 
     /// A Service.
@@ -222,8 +239,8 @@ struct Items<T> {
     items: Vec<T>,
 }
 
-fn namespace() -> ObjectRef {
-    ObjectRef { api_version: "v1".into(), kind: "Namespace".into(), namespace: None, name: NAMESPACE.into() }
+fn namespace(name: &str) -> ObjectRef {
+    ObjectRef { api_version: "v1".into(), kind: "Namespace".into(), namespace: None, name: name.into() }
 }
 
 fn absent_is_none<T>(answer: Result<T, ClusterError>) -> Result<Option<T>, ClusterError> {

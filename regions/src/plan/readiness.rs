@@ -164,8 +164,27 @@ impl Judge {
             }
         }
         for pod in new_pods(view) {
-            self.pod_problems(pod, &mut terminal, &mut doubtful);
+            pod_problems(self.patience, pod, &mut terminal, &mut doubtful);
         }
+        self.settle(terminal, doubtful, now)
+    }
+
+    /// Why some of these pods will not run, at `now`.
+    pub fn pods(&mut self, pods: &[Pod], now: Duration) -> Vec<Problem> {
+        let (mut terminal, mut doubtful) = (Vec::new(), Vec::new());
+        for pod in pods {
+            pod_problems(self.patience, pod, &mut terminal, &mut doubtful);
+        }
+        self.settle(terminal, doubtful, now)
+    }
+
+    /// What is terminal, with what was doubtful for too long.
+    fn settle(
+        &mut self,
+        mut terminal: Vec<Problem>,
+        doubtful: Vec<(Problem, Duration)>,
+        now: Duration,
+    ) -> Vec<Problem> {
         let key =
             |problem: &Problem| (problem.object.clone(), problem.container.clone(), problem.reason.clone());
         self.since.retain(|known, _| doubtful.iter().any(|(problem, _)| key(problem) == *known));
@@ -178,37 +197,42 @@ impl Judge {
         terminal.sort();
         terminal
     }
+}
 
-    fn pod_problems(&self, pod: &Pod, terminal: &mut Vec<Problem>, doubtful: &mut Vec<(Problem, Duration)>) {
-        let Some(status) = &pod.status else { return };
-        let name = format!("Pod {}", pod.metadata.name.as_deref().unwrap_or("?"));
-        let containers =
-            status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
-        for container in containers {
-            let Some(waiting) = container.state.as_ref().and_then(|state| state.waiting.as_ref()) else {
-                continue;
-            };
-            let reason = waiting.reason.as_deref().unwrap_or_default();
-            let message = match last_end(container) {
-                Some(end) => format!("{}; {end}", waiting.message.as_deref().unwrap_or_default()),
-                None => waiting.message.clone().unwrap_or_default(),
-            };
-            let found = problem(&name, Some(&container.name), reason, &message);
-            if TERMINAL.contains(&reason) {
-                terminal.push(found);
-            } else if DOUBTFUL.contains(&reason) {
-                doubtful.push((found, self.patience.doubtful));
-            }
+fn pod_problems(
+    patience: Patience,
+    pod: &Pod,
+    terminal: &mut Vec<Problem>,
+    doubtful: &mut Vec<(Problem, Duration)>,
+) {
+    let Some(status) = &pod.status else { return };
+    let name = format!("Pod {}", pod.metadata.name.as_deref().unwrap_or("?"));
+    let containers =
+        status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    for container in containers {
+        let Some(waiting) = container.state.as_ref().and_then(|state| state.waiting.as_ref()) else {
+            continue;
+        };
+        let reason = waiting.reason.as_deref().unwrap_or_default();
+        let message = match last_end(container) {
+            Some(end) => format!("{}; {end}", waiting.message.as_deref().unwrap_or_default()),
+            None => waiting.message.clone().unwrap_or_default(),
+        };
+        let found = problem(&name, Some(&container.name), reason, &message);
+        if TERMINAL.contains(&reason) {
+            terminal.push(found);
+        } else if DOUBTFUL.contains(&reason) {
+            doubtful.push((found, patience.doubtful));
         }
-        for condition in status.conditions.iter().flatten() {
-            let unschedulable = condition.type_ == "PodScheduled"
-                && condition.status == "False"
-                && condition.reason.as_deref() == Some("Unschedulable");
-            if unschedulable {
-                let message = condition.message.as_deref().unwrap_or_default();
-                let found = problem(&name, None, "Unschedulable", message);
-                doubtful.push((found, self.patience.unschedulable));
-            }
+    }
+    for condition in status.conditions.iter().flatten() {
+        let unschedulable = condition.type_ == "PodScheduled"
+            && condition.status == "False"
+            && condition.reason.as_deref() == Some("Unschedulable");
+        if unschedulable {
+            let message = condition.message.as_deref().unwrap_or_default();
+            let found = problem(&name, None, "Unschedulable", message);
+            doubtful.push((found, patience.unschedulable));
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::output::Progress;
 use crate::plan::readiness;
 use crate::plan::record::Provenance;
 use crate::release;
+use crate::vault::reach::Clusters;
 use crate::vault::secrets::Access;
 
 use prepare::{Common, Prepared, Refusal, prepare};
@@ -93,9 +94,9 @@ pub struct Args {
     /// The Helm program [default: `helm` from PATH]
     #[arg(long, value_name = "FILE")]
     pub helm: Option<PathBuf>,
-    /// The kubeconfig with every region's context [default: KUBECONFIG, then ~/.kube/config]
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
+    /// The regions' clusters
+    #[command(flatten)]
+    pub clusters: Clusters,
 }
 
 /// Promotes. Progress goes to standard error, the plan (unless `quiet`) to standard output.
@@ -180,7 +181,8 @@ async fn ready(
 /// What every region shares; the release is in the report as soon as it is known.
 async fn common(args: &Args, report: &mut Report) -> Result<Common, String> {
     let helm = Helm::find(args.helm.as_deref()).map_err(|error| chain(&error))?;
-    let kubeconfig = access::kubeconfig(args.kubeconfig.as_deref()).map_err(|error| chain(&error))?;
+    let kubeconfig =
+        access::kubeconfig(args.clusters.kubeconfig.as_deref()).map_err(|error| chain(&error))?;
     let packaged = release::resolve(&args.release, &helm).await.map_err(|error| {
         if error.is_refusal() {
             report.outcome = Ending::Refused;
@@ -189,7 +191,9 @@ async fn common(args: &Args, report: &mut Report) -> Result<Common, String> {
     })?;
     report.release = Some(packaged.release.clone());
     let vault = match (&args.vault_jwt_file, &args.vault_ca) {
-        (Some(jwt), Some(authority)) => Some(Access::read(jwt, authority).map_err(|error| chain(&error))?),
+        (Some(jwt), Some(authority)) => {
+            Some(Access::read(jwt, authority, args.clusters.clone()).map_err(|error| chain(&error))?)
+        }
         _ => None,
     };
     let provenance = Provenance { who: String::new(), why: args.why.clone(), build: args.build.clone() };

@@ -9,7 +9,7 @@ use super::targets::Target;
 use crate::cluster::error::{Cause, ClusterError};
 use crate::cluster::{Cluster, Patience};
 use crate::execute::Contents;
-use crate::helm::{Helm, HelmError};
+use crate::helm::{Helm, HelmError, SERVICE};
 use crate::plan::conflict::Conflict;
 use crate::plan::manifest::{self, ManifestError};
 use crate::plan::object::Object;
@@ -18,6 +18,7 @@ use crate::plan::{self, Plan};
 use crate::release::{Packaged, hex_sha256};
 use crate::snapshot;
 use crate::vault::error::VaultError;
+use crate::vault::reach::Place;
 use crate::vault::secrets::{Access, Missing};
 
 /// Why a region cannot be promoted to.
@@ -125,7 +126,8 @@ pub(super) async fn prepare(common: &Common, target: &Target) -> Result<Prepared
     let kubernetes = cluster.version().await.map_err(one)?;
     let who = cluster.caller().await.map_err(one)?;
     if let Some(vault) = &common.vault {
-        let missing = vault.missing(&target.vault, &target.secrets).await;
+        let place = Place { region, context: &target.context, vault: &target.vault };
+        let missing = vault.missing(place, &target.secrets).await;
         let missing = missing.map_err(|source| Refusal::Vault { region: region.clone(), source })?;
         if !missing.is_empty() {
             return Err(Refusal::Secrets { region: region.clone(), missing });
@@ -134,7 +136,7 @@ pub(super) async fn prepare(common: &Common, target: &Target) -> Result<Prepared
 
     let manifest = common
         .helm
-        .template(&common.packaged.file, &target.values, &kubernetes)
+        .template(&common.packaged.file, SERVICE, &target.values, &kubernetes)
         .await
         .map_err(|source| Refusal::Helm { region: region.clone(), source })?;
     let mut objects =

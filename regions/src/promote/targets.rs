@@ -1,6 +1,7 @@
 //! What a promotion needs to know of an environment: its waves, and of each region how it is reached and what
 //! Helm is given for it.
 
+use crate::catalogue::types::Vault;
 use crate::helm::Values;
 
 /// An environment, in the order in which its regions are promoted to.
@@ -30,8 +31,8 @@ pub struct Target {
     pub region: String,
     /// Its kubeconfig context.
     pub context: String,
-    /// Its Vault's address.
-    pub vault: String,
+    /// Its Vault.
+    pub vault: Vault,
     /// The secrets that the catalogue says it has.
     pub secrets: Vec<String>,
     /// What Helm is given.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::client::Vault;
 use super::error::VaultError;
 use super::observe::{INVENTORY, observe, prepared};
-use super::reach::Reach;
+use super::reach::{Place, Reach};
 use crate::catalogue::Environment;
 use crate::catalogue::region::Region;
 use crate::named::Named;
@@ -53,7 +53,7 @@ pub async fn run(
     region: &Region,
     stop: &watch::Receiver<bool>,
 ) -> Result<Report, VaultError> {
-    let vault = args.reach.vault(&region.vault.value, DENIED)?;
+    let vault = args.reach.vault(Place::of(region), DENIED).await?;
     let wanted = vault::desired::desired(&environment.settings, &region.vault.value);
     let allowed = Allowed { prune: args.prune, adopt: args.adopt };
     let options = Options { dry_run: args.dry_run, allowed };

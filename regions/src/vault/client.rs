@@ -21,6 +21,7 @@ use vaultrs::error::ClientError;
 use zeroize::Zeroizing;
 
 use super::error::VaultError;
+use crate::cluster::forward::Forward;
 
 /// Bound of one call.
 const CALL: Duration = Duration::from_secs(10);
@@ -92,6 +93,8 @@ pub struct Vault {
     /// Vault takes a PATCH only as a merge patch, and rustify gives a body no type.
     patches: Http,
     address: String,
+    /// What calls go through, where it lies behind a cluster.
+    _forward: Option<Forward>,
     /// What a caller whom it denies something is told.
     denied: String,
 }
@@ -103,11 +106,17 @@ impl std::fmt::Debug for Vault {
 }
 
 impl Vault {
-    /// A Vault at an address. `denied` says what a caller should do whom it denies something.
+    /// A Vault at an address, or behind a port-forward, whose certificate is for the address all the same.
+    /// `denied` says what a caller should do whom it denies something.
     ///
     /// # Errors
     /// TLS cannot be set up. Nothing is called yet.
-    pub fn new(address: &str, authorities: &Authorities, denied: &str) -> Result<Self, VaultError> {
+    pub(super) fn new(
+        address: &str,
+        forward: Option<Forward>,
+        authorities: &Authorities,
+        denied: &str,
+    ) -> Result<Self, VaultError> {
         let unfit = |reason: &str| VaultError::Call {
             call: "prepare".into(),
             address: address.to_owned(),
@@ -121,14 +130,22 @@ impl Vault {
             .with_root_certificates(Arc::clone(&authorities.0))
             .with_no_client_auth();
         let http = |headers| {
-            let builder = reqwest::Client::builder()
+            let mut builder = reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
                 .default_headers(headers)
                 .timeout(CALL);
+            let mut base = address.trim_end_matches('/').to_owned();
+            if let Some(forward) = &forward {
+                let host = http::Uri::try_from(address).ok().and_then(|uri| uri.host().map(str::to_owned));
+                let host = host.ok_or_else(|| unfit("the address has no host"))?;
+                // The port of the forward counts only where the URL has none.
+                base = format!("https://{host}");
+                builder = builder.resolve(&host, forward.address());
+            }
             let http = builder.build().map_err(|_| unfit("the HTTP client cannot be built"))?;
-            Ok(Http::new(address.trim_end_matches('/'), http))
+            Ok(Http::new(&base, http))
         };
         let merge = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(MERGE_PATCH))]);
         let (http, patches) = (http(HeaderMap::new())?, http(merge)?);
@@ -143,7 +160,8 @@ impl Vault {
         let middle =
             EndpointMiddleware { token: String::new(), version: "v1".into(), wrap: None, namespace: None };
         let client = VaultClient { http, middle, settings };
-        Ok(Self { client, patches, address: address.to_owned(), denied: denied.to_owned() })
+        let (address, denied) = (address.to_owned(), denied.to_owned());
+        Ok(Self { client, patches, address, _forward: forward, denied })
     }
 
     /// Where it is.

@@ -21,6 +21,9 @@ pub enum VaultError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It lies behind a cluster's API server, and the way there is closed.
+    #[error("{0}")]
+    Forward(String),
     /// A call came to nothing. Neither a token nor any part of a body is in it.
     #[error("{call} at {address}: {reason}")]
     Call {
@@ -82,10 +85,15 @@ impl VaultError {
         matches!(self, Self::Call { status: Some(400), reason, .. } if reason.contains("check-and-set"))
     }
 
+    /// Whether it lies in the caller's own files.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+
     /// The status that was answered, if any was.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::File { .. } => None,
+            Self::File { .. } | Self::Forward(_) => None,
             Self::Call { status, .. } => *status,
         }
     }

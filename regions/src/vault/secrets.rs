@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::client::{Authorities, Vault, credential};
 use super::error::VaultError;
+use super::reach::{Clusters, Place};
 use crate::plan::vault::MOUNT;
 
 /// As whom a promotion logs in.
@@ -20,6 +21,7 @@ const DENIED: &str =
 pub struct Access {
     jwt: Jwt,
     authorities: Authorities,
+    clusters: Clusters,
 }
 
 /// A JWT, which has no text form.
@@ -53,21 +55,21 @@ impl Access {
     ///
     /// # Errors
     /// Either file cannot be read, or is not what it should be.
-    pub fn read(jwt_file: &Path, authority_file: &Path) -> Result<Self, VaultError> {
+    pub fn read(jwt_file: &Path, authority_file: &Path, clusters: Clusters) -> Result<Self, VaultError> {
         let jwt = Jwt(credential(jwt_file)?);
         if jwt.0.split('.').count() != 3 {
             return Err(VaultError::File { file: jwt_file.to_owned(), reason: "it holds no JWT".into() });
         }
-        Ok(Self { jwt, authorities: Authorities::read(authority_file)? })
+        Ok(Self { jwt, authorities: Authorities::read(authority_file)?, clusters })
     }
 
-    /// Those of the service's secrets that the Vault at `address` cannot deliver. Logs in, reads metadata,
+    /// Those of the service's secrets that a region's Vault cannot deliver. Logs in, reads metadata,
     /// and gives the token back.
     ///
     /// # Errors
     /// No answer, or none that can be used.
-    pub async fn missing(&self, address: &str, secrets: &[String]) -> Result<Vec<Missing>, VaultError> {
-        let mut vault = Vault::new(address, &self.authorities, DENIED)?;
+    pub async fn missing(&self, place: Place<'_>, secrets: &[String]) -> Result<Vec<Missing>, VaultError> {
+        let mut vault = self.clusters.vault(place, &self.authorities, DENIED).await?;
         vault.log_in_by_jwt(&self.jwt.0, ROLE).await?;
         let missing = missing(&vault, secrets).await;
         vault.log_out().await;

@@ -7,6 +7,8 @@ mod bootstrap;
 #[cfg(test)]
 mod bootstrap_kills;
 #[cfg(test)]
+mod install;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod policies;

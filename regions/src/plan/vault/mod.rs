@@ -5,6 +5,7 @@
 //! `regions` made is known by an inventory that is kept in that Vault (and the mount of the secrets, in which
 //! the inventory lies, by its description), so that a person's objects are told from its own.
 
+pub mod chart;
 pub mod desired;
 pub mod documents;
 pub mod members;
