@@ -17,6 +17,12 @@ pub(crate) enum Command {
     /// Live, in under a minute: two regions on real Vaults, under load, through a whole rotation.
     #[command(after_long_help = DEMO)]
     Demo(DemoOptions),
+    /// Runs one node of a region, from inside its namespaces.
+    #[command(hide = true)]
+    Node {
+        /// The node's description.
+        spec: PathBuf,
+    },
     /// Get every tool that the tests need, build what is missing, and print where each is.
     Tools,
 }

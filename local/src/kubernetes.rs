@@ -1,17 +1,19 @@
 //! A real Kubernetes API server with its etcd and, unless told otherwise, its controllers; no nodes.
 //!
 //! Deployments get their ReplicaSets and pods from the real controllers. With no kubelet there, pods stay
-//! pending, and a test says itself how they fare by writing their status.
+//! pending, and a test says itself how they fare by writing their status. [`crate::platform`] adds nodes.
 
 mod audit;
 mod kubeconfig;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -30,7 +32,7 @@ pub use kubeconfig::Kubeconfig;
 const START: Duration = Duration::from_secs(90);
 
 /// Controllers that make the pods of Deployments and StatefulSets and clean up after deletions.
-const CONTROLLERS: &str = "deployment-controller,replicaset-controller,statefulset-controller,\
+const WITHOUT_NODES: &str = "deployment-controller,replicaset-controller,statefulset-controller,\
     garbage-collector-controller,namespace-controller,serviceaccount-controller,endpointslice-controller,\
     horizontal-pod-autoscaler-controller";
 
@@ -86,12 +88,25 @@ pub enum Error {
     },
 }
 
+/// Where the parts run, when not on this machine's loopback: the whole control plane of a region with nodes.
+#[derive(Debug, Clone)]
+pub struct Inside {
+    /// The network namespace, such as `/run/netns/NAME`.
+    pub network: PathBuf,
+    /// The address there at which the API server listens.
+    pub address: Ipv4Addr,
+    /// Addresses of Services; the first is the API server's own.
+    pub services: Ipv4Net,
+}
+
 /// An API server that is about to be started.
 #[derive(Debug)]
 pub struct Builder {
     name: String,
     folder: Option<PathBuf>,
     controllers: bool,
+    users: Vec<(String, String)>,
+    inside: Option<Inside>,
 }
 
 impl Builder {
@@ -106,6 +121,20 @@ impl Builder {
     #[must_use]
     pub fn without_controllers(mut self) -> Self {
         self.controllers = false;
+        self
+    }
+
+    /// Knows one more user, of this group; [`KubernetesApi::token`] gives the token.
+    #[must_use]
+    pub fn user(mut self, name: &str, group: &str) -> Self {
+        self.users.push((name.to_owned(), group.to_owned()));
+        self
+    }
+
+    /// Runs inside a network namespace, with all controllers and a scheduler, for nodes to join.
+    #[must_use]
+    pub fn inside(mut self, inside: Inside) -> Self {
+        self.inside = Some(inside);
         self
     }
 
@@ -125,26 +154,29 @@ impl Builder {
         };
         fs::create_dir_all(&folder).map_err(prepare)?;
         let ca = Ca::new(&format!("{} Kubernetes", self.name))?;
-        let ports = Ports {
-            api: Port::reserve().map_err(prepare)?,
-            store: Port::reserve().map_err(prepare)?,
-            peer: Port::reserve().map_err(prepare)?,
+        let ports = match &self.inside {
+            Some(inside) => Ports::inside(inside),
+            None => Ports::reserve().map_err(prepare)?,
         };
-        let files = Files::write(&folder, &ca)?;
-        let store = etcd(&self.name, &folder, &ports)?.start()?;
-        let server_program = api_server(&self.name, &folder, &ports, &files)?;
+        let inside = self.inside.as_ref();
+        let files = Files::write(&folder, &ca, &self.users, inside)?;
+        let place = |program: Program| match inside {
+            Some(inside) => program.within(&inside.network),
+            None => program,
+        };
+        let store = place(etcd(&self.name, &folder, &ports)?).start()?;
+        let server_program = place(api_server(&self.name, &folder, &ports, &files, inside)?);
         let server = server_program.start()?;
-        let target = Target::localhost(ports.api.address(), &ca.pem()).map_err(prepare)?;
+        let target = Target::localhost(ports.api, &ca.pem()).map_err(prepare)?;
         let mut api = KubernetesApi {
             name: self.name,
             store,
             server_program,
             server,
-            controllers: None,
+            controllers: Vec::new(),
             client: Client::new(target),
             ca,
-            admin: files.admin.clone(),
-            stranger: files.stranger.clone(),
+            tokens: files.users.clone(),
             folder,
             ports,
             _temporary: temporary,
@@ -152,9 +184,18 @@ impl Builder {
         api.ready().await?;
         if self.controllers {
             let kubeconfig = api.folder.join("controllers.kubeconfig");
-            let user = Kubeconfig::new().context_via("controllers", &api, api.address(), &files.controllers);
+            let user =
+                Kubeconfig::new().context_via("controllers", &api, api.address(), files.token(CONTROLLERS));
             user.write(&kubeconfig)?;
-            api.controllers = Some(controllers(&api.name, &api.folder, &files, &kubeconfig)?.start()?);
+            let program = controllers(&api.name, &api.folder, &files, &kubeconfig, inside)?;
+            api.controllers.push(place(program).start()?);
+        }
+        if inside.is_some() {
+            let kubeconfig = api.folder.join("scheduler.kubeconfig");
+            let user =
+                Kubeconfig::new().context_via("scheduler", &api, api.address(), files.token(SCHEDULER));
+            user.write(&kubeconfig)?;
+            api.controllers.push(place(scheduler(&api.name, &api.folder, &kubeconfig)?).start()?);
         }
         Ok(api)
     }
@@ -165,14 +206,13 @@ impl Builder {
 pub struct KubernetesApi {
     name: String,
     // Dropped in this order: who writes goes before what is written to.
-    controllers: Option<Process>,
+    controllers: Vec<Process>,
     server: Process,
     store: Process,
     server_program: Program,
     client: Client,
     ca: Ca,
-    admin: SecretString,
-    stranger: SecretString,
+    tokens: BTreeMap<String, SecretString>,
     folder: PathBuf,
     ports: Ports,
     _temporary: Option<TempDir>,
@@ -181,7 +221,7 @@ pub struct KubernetesApi {
 impl KubernetesApi {
     /// An API server that errors and logs will call `name`.
     pub fn named(name: &str) -> Builder {
-        Builder { name: name.to_owned(), folder: None, controllers: true }
+        Builder { name: name.to_owned(), folder: None, controllers: true, users: Vec::new(), inside: None }
     }
 
     /// Its name.
@@ -191,7 +231,7 @@ impl KubernetesApi {
 
     /// Where it listens; its certificate is for `localhost` and 127.0.0.1.
     pub fn address(&self) -> SocketAddr {
-        self.ports.api.address()
+        self.ports.api
     }
 
     /// The authority of its certificate.
@@ -211,12 +251,20 @@ impl KubernetesApi {
 
     /// The token of a user that may do everything (`admin`, of the group `system:masters`).
     pub fn admin_token(&self) -> &SecretString {
-        &self.admin
+        self.token(ADMIN)
     }
 
     /// The token of a user that nothing is granted to (`stranger`).
     pub fn stranger_token(&self) -> &SecretString {
-        &self.stranger
+        self.token(STRANGER)
+    }
+
+    /// The token of a user that [`Builder::user`] named.
+    ///
+    /// # Panics
+    /// Nobody named that user.
+    pub fn token(&self, user: &str) -> &SecretString {
+        &self.tokens[user]
     }
 
     /// Calls the API as the administrator, and gives the answer's JSON.
@@ -238,7 +286,7 @@ impl KubernetesApi {
             .method(method)
             .uri(path)
             .header(::http::header::HOST, "localhost")
-            .header(::http::header::AUTHORIZATION, format!("Bearer {}", self.admin.expose_secret()))
+            .header(::http::header::AUTHORIZATION, format!("Bearer {}", self.admin_token().expose_secret()))
             .header(::http::header::CONTENT_TYPE, kind)
             .body(body.map(|body| body.to_string()).unwrap_or_default().into())
             .map_err(|error| Error::Prepare { name: self.name.clone(), source: io::Error::other(error) })?;
@@ -314,43 +362,85 @@ impl KubernetesApi {
 
 #[derive(Debug)]
 struct Ports {
-    api: Port,
-    store: Port,
-    peer: Port,
+    api: SocketAddr,
+    store: SocketAddr,
+    peer: SocketAddr,
+    _reserved: Vec<Port>,
 }
+
+impl Ports {
+    fn reserve() -> io::Result<Self> {
+        let reserved = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
+        let [api, store, peer] = reserved.each_ref().map(Port::address);
+        Ok(Self { api, store, peer, _reserved: reserved.into() })
+    }
+
+    /// The usual ones: nobody else is in the namespace.
+    fn inside(inside: &Inside) -> Self {
+        let own = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let api = SocketAddr::from((inside.address, 6443));
+        Self { api, store: own(2379), peer: own(2380), _reserved: Vec::new() }
+    }
+}
+
+/// Users that every API server knows.
+const ADMIN: &str = "admin";
+const CONTROLLERS: &str = "controllers";
+const STRANGER: &str = "stranger";
+const SCHEDULER: &str = "system:kube-scheduler";
 
 /// The files that the parts are given.
 struct Files {
     certificate: pki::Files,
+    /// By this the API server is known to kubelets.
+    client: pki::Files,
     accounts: pki::Files,
     tokens: PathBuf,
     ca: PathBuf,
     audit_policy: PathBuf,
-    admin: SecretString,
-    controllers: SecretString,
-    stranger: SecretString,
+    users: BTreeMap<String, SecretString>,
 }
 
 impl Files {
-    fn write(folder: &Path, ca: &Ca) -> Result<Self, Error> {
-        let token = || SecretString::from(uuid::Uuid::new_v4().to_string());
-        let (admin, controllers, stranger) = (token(), token(), token());
-        let user =
-            |token: &SecretString, name, group| format!("{},{name},{name},{group}\n", token.expose_secret());
-        let tokens = user(&admin, "admin", "system:masters")
-            + &user(&controllers, "controllers", "system:masters")
-            + &user(&stranger, "stranger", "nobody");
+    fn write(
+        folder: &Path,
+        ca: &Ca,
+        further: &[(String, String)],
+        inside: Option<&Inside>,
+    ) -> Result<Self, Error> {
+        let own = [
+            (ADMIN, "system:masters"),
+            (CONTROLLERS, "system:masters"),
+            (STRANGER, "nobody"),
+            (SCHEDULER, "nobody"),
+        ];
+        let further = further.iter().map(|(name, group)| (name.as_str(), group.as_str()));
+        let (mut users, mut tokens) = (BTreeMap::new(), String::new());
+        for (name, group) in own.into_iter().chain(further) {
+            let token = uuid::Uuid::new_v4().to_string();
+            tokens.push_str(&format!("{token},{name},{name},{group}\n"));
+            users.insert(name.to_owned(), SecretString::from(token));
+        }
+        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        if let Some(Inside { address, services, .. }) = inside {
+            let first = services.hosts().next().unwrap_or(services.addr());
+            names.extend([address.to_string(), first.to_string(), "kubernetes.default.svc".to_owned()]);
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         Ok(Files {
-            certificate: ca.issue(&["localhost", "127.0.0.1"])?.write(folder, "server")?,
+            certificate: ca.issue(&names)?.write(folder, "server")?,
+            client: ca.issue_client("kube-apiserver", "system:masters")?.write(folder, "client")?,
             // It signs the tokens of service accounts; the certificate stands for its public key.
             accounts: ca.issue(&["service-accounts"])?.write(folder, "service-accounts")?,
             tokens: write_private(&folder.join("tokens.csv"), tokens.as_bytes())?,
             ca: ca.write(folder.join("ca.pem"))?,
             audit_policy: write_private(&folder.join("audit.json"), AUDIT_POLICY.as_bytes())?,
-            admin,
-            controllers,
-            stranger,
+            users,
         })
+    }
+
+    fn token(&self, user: &str) -> &SecretString {
+        &self.users[user]
     }
 }
 
@@ -359,8 +449,7 @@ fn flag(name: &str, value: impl AsRef<Path>) -> String {
 }
 
 fn etcd(name: &str, folder: &Path, ports: &Ports) -> Result<Program, Error> {
-    let (client, peer) =
-        (format!("http://{}", ports.store.address()), format!("http://{}", ports.peer.address()));
+    let (client, peer) = (format!("http://{}", ports.store), format!("http://{}", ports.peer));
     Ok(Program::new(format!("etcd {name}"), tools::kubernetes(KubernetesPart::Etcd)?)
         .argument(flag("data-dir", folder.join("etcd")))
         .arguments([format!("--listen-client-urls={client}"), format!("--advertise-client-urls={client}")])
@@ -371,22 +460,41 @@ fn etcd(name: &str, folder: &Path, ports: &Ports) -> Result<Program, Error> {
         .log(folder.join("etcd.log")))
 }
 
-fn api_server(name: &str, folder: &Path, ports: &Ports, files: &Files) -> Result<Program, Error> {
+fn api_server(
+    name: &str,
+    folder: &Path,
+    ports: &Ports,
+    files: &Files,
+    inside: Option<&Inside>,
+) -> Result<Program, Error> {
     let program = tools::kubernetes(KubernetesPart::ApiServer)?;
-    Ok(Program::new(format!("kube-apiserver {name}"), program)
-        .argument(format!("--etcd-servers=http://{}", ports.store.address()))
-        .arguments([
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
-            "--endpoint-reconciler-type=none",
-        ])
-        .argument(format!("--secure-port={}", ports.api.number()))
+    let program = Program::new(format!("kube-apiserver {name}"), program);
+    let program = match inside {
+        Some(inside) => program
+            .arguments([
+                "--bind-address=0.0.0.0",
+                "--authorization-mode=Node,RBAC",
+                "--allow-privileged=true",
+            ])
+            .arguments(["--kubelet-preferred-address-types=InternalIP"])
+            .argument(format!("--advertise-address={}", inside.address))
+            .argument(format!("--service-cluster-ip-range={}", inside.services))
+            .argument(flag("kubelet-client-certificate", &files.client.certificate))
+            .argument(flag("kubelet-client-key", &files.client.key))
+            .argument(flag("client-ca-file", &files.ca)),
+        None => program
+            .arguments(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
+            .arguments(["--endpoint-reconciler-type=none", "--authorization-mode=RBAC"])
+            .argument("--service-cluster-ip-range=10.96.0.0/16"),
+    };
+    Ok(program
+        .argument(format!("--etcd-servers=http://{}", ports.store))
+        .argument(format!("--secure-port={}", ports.api.port()))
         .argument(flag("tls-cert-file", &files.certificate.certificate))
         .argument(flag("tls-private-key-file", &files.certificate.key))
         .argument(flag("cert-dir", folder.join("certificates")))
         .argument(flag("token-auth-file", &files.tokens))
-        .arguments(["--authorization-mode=RBAC", "--anonymous-auth=false", "--profiling=false"])
-        .argument("--service-cluster-ip-range=10.96.0.0/16")
+        .arguments(["--anonymous-auth=false", "--profiling=false"])
         .argument("--service-account-issuer=https://kubernetes.default.svc")
         .argument(flag("service-account-key-file", &files.accounts.certificate))
         .argument(flag("service-account-signing-key-file", &files.accounts.key))
@@ -397,17 +505,33 @@ fn api_server(name: &str, folder: &Path, ports: &Ports, files: &Files) -> Result
         .log(folder.join("kube-apiserver.log")))
 }
 
-fn controllers(name: &str, folder: &Path, files: &Files, kubeconfig: &Path) -> Result<Program, Error> {
+fn controllers(
+    name: &str,
+    folder: &Path,
+    files: &Files,
+    kubeconfig: &Path,
+    inside: Option<&Inside>,
+) -> Result<Program, Error> {
     let program = tools::kubernetes(KubernetesPart::ControllerManager)?;
+    let which = if inside.is_some() { "*" } else { WITHOUT_NODES };
     Ok(Program::new(format!("kube-controller-manager {name}"), program)
         .argument(flag("kubeconfig", kubeconfig))
-        .argument(format!("--controllers={CONTROLLERS}"))
+        .argument(format!("--controllers={which}"))
         .argument(flag("service-account-private-key-file", &files.accounts.key))
         .argument(flag("root-ca-file", &files.ca))
         .argument(flag("cert-dir", folder.join("certificates")))
         .arguments(["--leader-elect=false", "--secure-port=0", "--horizontal-pod-autoscaler-sync-period=1s"])
         .folder(folder)
         .log(folder.join("kube-controller-manager.log")))
+}
+
+fn scheduler(name: &str, folder: &Path, kubeconfig: &Path) -> Result<Program, Error> {
+    let program = tools::kubernetes(KubernetesPart::Scheduler)?;
+    Ok(Program::new(format!("kube-scheduler {name}"), program)
+        .argument(flag("kubeconfig", kubeconfig))
+        .arguments(["--leader-elect=false", "--secure-port=0"])
+        .folder(folder)
+        .log(folder.join("kube-scheduler.log")))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod http;
 pub mod issuer;
 pub mod kubernetes;
 pub mod pki;
+pub mod platform;
 pub mod ports;
 pub mod process;
 pub mod programs;

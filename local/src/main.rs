@@ -6,6 +6,7 @@ mod demo;
 use std::process::ExitCode;
 
 use clap::Parser;
+use local_region::platform::Spec;
 use local_region::tools;
 
 use cli::{Cli, Command};
@@ -15,6 +16,13 @@ const TROUBLE: u8 = 2;
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Demo(options) => demo::main(&options),
+        Command::Node { spec } => match Spec::run(&spec) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("local-region: {:#}", anyhow::Error::from(error));
+                ExitCode::from(TROUBLE)
+            }
+        },
         Command::Tools => match tools::vault() {
             Ok(vault) => {
                 println!("vault  {}", vault.display());

@@ -97,6 +97,25 @@ impl Ca {
         self.issue_between(names, -1.days(), 90.days())
     }
 
+    /// A client certificate by which Kubernetes knows a user of a group.
+    ///
+    /// # Errors
+    /// No key could be made.
+    pub fn issue_client(&self, user: &str, group: &str) -> Result<Issued, Error> {
+        let made = || {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, user);
+            params.distinguished_name.push(DnType::OrganizationName, group);
+            params.use_authority_key_identifier_extension = true;
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            set_validity(&mut params, -1.days(), 90.days());
+            let key = KeyPair::generate()?;
+            let certificate = params.signed_by(&key, &self.issuer)?;
+            Ok(Issued { certificate_pem: certificate.pem(), key_pem: key.serialize_pem().into() })
+        };
+        made().map_err(|source| Error::Make { subject: user.to_owned(), source })
+    }
+
     /// A server certificate that ended yesterday.
     ///
     /// # Errors

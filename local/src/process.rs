@@ -131,6 +131,17 @@ impl Program {
         self
     }
 
+    /// Runs it inside a network namespace, such as `/run/netns/NAME`. That needs root.
+    #[must_use]
+    pub fn within(mut self, network: &Path) -> Self {
+        // Not `ip netns exec`, which mounts another /sys and hides the cgroups.
+        let mut arguments: Vec<OsString> = vec![format!("--net={}", network.display()).into(), "--".into()];
+        arguments.push(self.program.into());
+        arguments.append(&mut self.arguments);
+        (self.program, self.arguments) = (PathBuf::from("/usr/bin/nsenter"), arguments);
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors

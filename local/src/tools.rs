@@ -26,6 +26,7 @@ pub const ETCD_VERSION: &str = "3.6.13";
 const GO_OLDEST: Version = (1, 26);
 
 use build::Recipe;
+pub(crate) use build::cache;
 
 type Version = (u32, u32);
 
@@ -115,7 +116,7 @@ pub fn helm() -> Result<PathBuf, Error> {
     })
 }
 
-/// A program of Kubernetes' control plane, in the one version that the tests know: built into the cache where
+/// A program of Kubernetes, in the one version that the tests know: built into the cache where
 /// it is missing. That takes 5 to 10 minutes for all of them, once.
 ///
 /// # Errors
@@ -126,6 +127,9 @@ pub fn kubernetes(part: KubernetesPart) -> Result<PathBuf, Error> {
         KubernetesPart::ControllerManager => {
             ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager")
         }
+        KubernetesPart::Scheduler => ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+        KubernetesPart::Kubelet => ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+        KubernetesPart::Proxy => ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
         KubernetesPart::Etcd => {
             return build::cached(&Recipe {
                 part: "etcd",
@@ -143,13 +147,19 @@ pub fn kubernetes(part: KubernetesPart) -> Result<PathBuf, Error> {
     build::cached(&Recipe { part, release, version, module, package, link: &link })
 }
 
-/// A program of the control plane.
+/// A program of Kubernetes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KubernetesPart {
     /// `kube-apiserver`.
     ApiServer,
     /// `kube-controller-manager`.
     ControllerManager,
+    /// `kube-scheduler`.
+    Scheduler,
+    /// `kubelet`.
+    Kubelet,
+    /// `kube-proxy`.
+    Proxy,
     /// `etcd`, which Kubernetes keeps its objects in.
     Etcd,
 }

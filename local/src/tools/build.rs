@@ -58,7 +58,8 @@ pub(super) fn cached(recipe: &Recipe<'_>) -> Result<PathBuf, Error> {
     Ok(program)
 }
 
-fn cache() -> PathBuf {
+/// The folder of what is built once.
+pub(crate) fn cache() -> PathBuf {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let caches = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
     caches.unwrap_or_else(env::temp_dir).join("meridian")

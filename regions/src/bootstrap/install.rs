@@ -206,7 +206,7 @@ impl Work<'_> {
                 return Err(self.without_vault(answer));
             }
             self.check_stop()?;
-            self.line.say("wait for Vault to answer");
+            self.line.say(&format!("wait for Vault to answer: {answer}"));
             sleep(LOOK).await;
         }
     }

@@ -82,7 +82,7 @@ impl World {
     }
 }
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../local/charts/vault");
+pub(crate) const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../local/charts/vault");
 
 /// Has the third region's Vault count as one in its cluster. It looks for a pod's own files when it is told where
 /// the API server is; a proxy takes that call for it.
@@ -108,7 +108,7 @@ async fn in_cluster(third: &Third) -> AnswerProxy {
     proxy
 }
 
-async fn package(chart: &Path, version: &str, into: &Path) -> PathBuf {
+pub(crate) async fn package(chart: &Path, version: &str, into: &Path) -> PathBuf {
     let helm = local_region::tools::helm().unwrap();
     let mut command = tokio::process::Command::new(helm);
     command.args(["package", "--version", version, "--destination"]).args([into, chart]);

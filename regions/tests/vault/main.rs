@@ -11,6 +11,8 @@ mod install;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
+mod platform;
+#[cfg(test)]
 mod policies;
 #[cfg(test)]
 #[path = "../it/run.rs"]

@@ -52,9 +52,11 @@ impl Terminal {
         Self { keyboard, screen, child }
     }
 
-    /// All that it has shown.
+    /// All that it has shown; of a line that was drawn again and again, what it said last.
     pub(crate) fn screen(&self) -> String {
-        self.screen.lock().unwrap().clone()
+        let shown = self.screen.lock().unwrap();
+        let lines = shown.split('\n').map(|line| line.rsplit("\r\u{1b}[2K").next().unwrap_or_default());
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// Waits until it has shown a text for the so many-th time.
