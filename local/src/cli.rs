@@ -17,6 +17,39 @@ pub(crate) enum Command {
     /// Live, in under a minute: two regions on real Vaults, under load, through a whole rotation.
     #[command(after_long_help = DEMO)]
     Demo(DemoOptions),
+    /// Bring the regions of an environment up, each a whole Kubernetes cluster, and leave them running.
+    #[command(after_long_help = PLATFORM)]
+    Up {
+        #[command(flatten)]
+        which: Which,
+        /// Nodes of each region.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+        nodes: u8,
+    },
+    /// Take an environment down, and remove all that is left of it, however it ended.
+    Down {
+        /// The environment.
+        environment: String,
+    },
+    /// Show what is up.
+    Status {
+        /// The environment.
+        environment: String,
+        /// For people, or for programs.
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Print where the kubeconfig with the regions' contexts is.
+    Kubeconfig {
+        /// The environment.
+        environment: String,
+    },
+    /// Holds the regions of an environment.
+    #[command(hide = true)]
+    Hold {
+        /// The environment.
+        environment: String,
+    },
     /// Runs one node of a region, from inside its namespaces.
     #[command(hide = true)]
     Node {
@@ -25,6 +58,16 @@ pub(crate) enum Command {
     },
     /// Get every tool that the tests need, build what is missing, and print where each is.
     Tools,
+}
+
+/// An environment of a catalogue.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// The environment.
+    pub(crate) environment: String,
+    /// The catalogue that has its regions.
+    #[arg(long, value_name = "FOLDER", default_value = "local/catalogue")]
+    pub(crate) catalogue: PathBuf,
 }
 
 /// What the demo may be told.
@@ -55,6 +98,22 @@ pub(crate) enum Output {
     Text,
     Json,
 }
+
+const PLATFORM: &str = "\
+Every region is real: etcd, API server, controllers, scheduler, and nodes with kubelet, containerd and kube-proxy, in
+network namespaces of its own, with the addresses that the catalogue gives it. Services of type LoadBalancer get
+addresses that this machine reaches. It needs Linux and root. Nothing of the machine is changed but one network
+interface for each environment and its routes.
+
+Examples:
+  local-region up production
+  export KUBECONFIG=$(local-region kubeconfig production)
+  kubectl --context meridian-production-eu get nodes
+  local-region down production
+
+Exit codes:
+  0  done
+  2  it could not be; the message says why";
 
 const DEMO: &str = "\
 Everything runs on loopback as processes of this machine: per region (eu and us, from local/catalogue) a real

@@ -11,10 +11,12 @@ pub mod network;
 mod node;
 mod region;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 
 use crate::kubernetes;
 use crate::process;
@@ -81,7 +83,7 @@ pub enum Error {
 }
 
 /// A region as the catalogue has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The environment's name.
     pub environment: String,
@@ -125,7 +127,7 @@ impl Plan {
     }
 
     /// Addresses of Services of type LoadBalancer.
-    fn balanced(&self) -> Ipv4Net {
+    pub fn balanced(&self) -> Ipv4Net {
         self.nodes.subnets(24).ok().and_then(Iterator::last).unwrap_or(self.nodes)
     }
 
@@ -175,6 +177,49 @@ pub fn parts() -> Result<Parts, Error> {
         kubelet: tools::kubernetes(tools::KubernetesPart::Kubelet)?,
         proxy: tools::kubernetes(tools::KubernetesPart::Proxy)?,
     })
+}
+
+/// Where environments that are left running have their folders.
+pub fn folder() -> PathBuf {
+    tools::cache().join("platform")
+}
+
+/// Memory that the processes of these nodes hold, and all that they have started, in bytes.
+///
+/// # Errors
+/// The system does not say.
+pub fn resident(nodes: &[String]) -> Result<u64, Error> {
+    let mut all = BTreeSet::new();
+    for node in nodes {
+        let pids = run("ip", &["netns", "pids", node])?;
+        all.extend(pids.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    // The processes of pods are in namespaces of their own, below the node's.
+    let mut parents = BTreeMap::new();
+    let system = |source| Error::System { operation: "look at the processes of nodes".into(), source };
+    for entry in std::fs::read_dir("/proc").map_err(system)?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        let number = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+            line.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        let parent = number("PPid:").and_then(|parent| u32::try_from(parent).ok()).unwrap_or_default();
+        parents.insert(pid, (parent, number("VmRSS:").unwrap_or_default() * 1024));
+    }
+    let belongs = |pid: u32| {
+        let mut at = Some(pid);
+        while let Some(own) = at {
+            if all.contains(&own) {
+                return true;
+            }
+            at = parents.get(&own).map(|(parent, _)| *parent).filter(|parent| *parent != 0);
+        }
+        false
+    };
+    Ok(parents.iter().filter(|(pid, _)| belongs(**pid)).map(|(_, (_, resident))| resident).sum())
 }
 
 /// Whether this machine and its user can have regions with nodes.
