@@ -17,6 +17,16 @@ demo: setup ## the main job, live: two regions on real Vaults, under load, throu
 	@$(call with_vault_ahead,cargo build --release -p service -p secrets-agent -p local-region -p regions)
 	@target/release/local-region demo
 
+.PHONY: platform
+platform: setup ## regions of an environment, each a whole Kubernetes cluster, left running (ENVIRONMENT=production, NODES=1); as root, on Linux
+	@local/tools/nodes
+	@cargo build -p local-region -p regions
+	@target/debug/local-region up "$(or $(ENVIRONMENT),production)" --nodes "$(or $(NODES),1)"
+
+.PHONY: platform-down
+platform-down: ## take it down again, with all that is left of it
+	@target/debug/local-region down "$(or $(ENVIRONMENT),production)"
+
 ##@ Trust it
 .PHONY: test
 test: setup ## everything that CI checks: the four below, with each one's closing lines at the end
@@ -40,6 +50,13 @@ test-terraform: setup ## the modules and environments, offline against the googl
 .PHONY: test-pipeline
 test-pipeline: setup ## the pipeline: its schema, its graph, and that each broken one is noticed
 	@.circleci/tests/run
+
+.PHONY: test-platform
+test-platform: setup ## regions with nodes, and Vault as a pod of one, reached by a port-forward; as root, on Linux
+	@local/tools/nodes
+	@cargo build --workspace
+	@cargo test --package local-region --test platform -- --ignored
+	@cargo test --package regions --test vault -- --ignored
 
 .PHONY: lint
 lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies
@@ -111,4 +128,4 @@ clean: ## remove what was built here; the cache of built tools stays
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	    /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	    /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	    /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -16,6 +16,7 @@ use futures_util::future::try_join_all;
 use local_region::kubernetes::Kubeconfig;
 use local_region::platform::{self, Network, Plan, Region, images};
 use local_region::programs::program;
+use local_region::tools;
 use local_region::wait::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,7 @@ pub(crate) async fn up(which: &Which, nodes: u8) -> Result<()> {
     // What they are made of is built here, where somebody sees it.
     platform::parts()?;
     images::pause()?;
+    tools::coredns()?;
     let left = platform::clean(environment).await?;
     if !left.is_empty() {
         eprintln!("removed what a run that was killed had left: {}", left.join(", "));

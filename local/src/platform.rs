@@ -6,6 +6,7 @@
 //! by [`clean`]. It needs Linux and root.
 
 mod balancer;
+mod dns;
 pub mod images;
 pub mod network;
 mod node;

@@ -22,6 +22,8 @@ const HELM_OLDEST: Version = (3, 14);
 pub const KUBERNETES_VERSION: &str = "1.36.3";
 /// The version of etcd that is built.
 pub const ETCD_VERSION: &str = "3.6.13";
+/// The version of CoreDNS that is built.
+pub const COREDNS_VERSION: &str = "1.15.0";
 /// The oldest Go that builds what is pinned here.
 const GO_OLDEST: Version = (1, 26);
 
@@ -112,6 +114,21 @@ pub fn helm() -> Result<PathBuf, Error> {
         version: HELM_VERSION,
         module: "helm",
         package: "helm.sh/helm/v4/cmd/helm",
+        link: "",
+    })
+}
+
+/// The program `coredns`, built into the cache where it is missing. That takes 5 minutes, once.
+///
+/// # Errors
+/// It has to be built and cannot be.
+pub fn coredns() -> Result<PathBuf, Error> {
+    build::cached(&Recipe {
+        part: "coredns",
+        release: "coredns",
+        version: COREDNS_VERSION,
+        module: "coredns",
+        package: "github.com/coredns/coredns",
         link: "",
     })
 }

@@ -9,8 +9,9 @@ use http::Method;
 use tokio::task::JoinHandle;
 
 use super::node::{Node, Parts, Spec};
-use super::{Error, Plan, balancer, network};
+use super::{Error, Plan, balancer, dns, network};
 use crate::kubernetes::{Inside, Kubeconfig, KubernetesApi};
+use crate::process::Process;
 use crate::wait::wait_until;
 
 /// From the start of a kubelet until its node is ready.
@@ -25,6 +26,7 @@ pub struct Region {
     plan: Plan,
     // Dropped in this order: nodes before what they report to.
     nodes: Vec<Node>,
+    _dns: Process,
     balancer: JoinHandle<()>,
     api: Arc<KubernetesApi>,
     folder: PathBuf,
@@ -54,7 +56,8 @@ impl Region {
         let mut builder = KubernetesApi::named(&plan.name)
             .folder(&control)
             .inside(inside)
-            .user(PROXY, "system:nodes-proxies");
+            .user(PROXY, "nobody")
+            .user(dns::USER, "nobody");
         for node in 1..=plan.count {
             builder = builder.user(&user(&plan.namespace(node)), "system:nodes");
         }
@@ -66,8 +69,7 @@ impl Region {
             fs::create_dir_all(&own).map_err(system)?;
             let kubeconfig = |file: &str, who: &str| {
                 let config = Kubeconfig::new().context_via(who, &api, api.address(), api.token(who));
-                let written = config.write(&own.join(file));
-                written.map_err(|error| Error::Kubernetes(error.into()))
+                Ok::<_, Error>(config.write(&own.join(file))?)
             };
             let (kubelet, proxy) =
                 (kubeconfig("kubelet.kubeconfig", &user(&name))?, kubeconfig("proxy.kubeconfig", PROXY)?);
@@ -75,8 +77,9 @@ impl Region {
             let spec = Spec::write(&plan, number, &own, parts, images, &authority, (&kubelet, &proxy))?;
             nodes.push(Node::start(&name, &spec, program)?);
         }
+        let dns = dns::start(&plan, folder, &api).await?;
         let balancer = tokio::spawn(balancer::balance(Arc::clone(&api), plan.balanced()));
-        let region = Self { plan, nodes, balancer, api, folder: folder.to_owned() };
+        let region = Self { plan, nodes, _dns: dns, balancer, api, folder: folder.to_owned() };
         region.ready().await?;
         Ok(region)
     }

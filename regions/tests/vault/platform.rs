@@ -68,14 +68,13 @@ async fn a_vault_in_a_pod_is_made_through_a_port_forward_and_pods_log_in_to_it()
     third.world.edit("_environment.yaml", |text| text[..text.find("pipeline:").unwrap()].to_owned());
     let kubeconfig = folder.join("kubeconfig");
     Kubeconfig::new().context("meridian-production-ap", api).write(&kubeconfig).unwrap();
-    // One server, without Cloud KMS and without a volume, and no cluster DNS yet.
+    // One server, without Cloud KMS and without a volume.
     let config = "disable_mlock = true\nlistener \"tcp\" {\n  address = \"[::]:8200\"\n  cluster_address = \"[::]:8201\"\n  \
         tls_cert_file = \"/vault/userconfig/tls/tls.crt\"\n  tls_key_file = \"/vault/userconfig/tls/tls.key\"\n}\n\
         storage \"raft\" {\n  path = \"/vault/data\"\n}\nservice_registration \"kubernetes\" {}\n";
     let values = json!({"server": {
         "image": {"repository": "localhost/vault", "tag": "1.21.0", "pullPolicy": "Never"},
         "dataStorage": {"enabled": false},
-        "hostAliases": [{"ip": "10.120.16.1", "hostnames": ["kubernetes.default.svc"]}],
         "ha": {"replicas": 1, "raft": {"config": config}},
     }});
     let values_file = folder.join("values.json");
