@@ -123,8 +123,9 @@ other, with the first one's documents. While an open-loop load asks all four ser
 tokens, and verifies each token twice with the other region's JWKS, the demo
   - changes the client's secret: both beside each other, then an end for the old one, then without it;
   - changes the configuration in both Vaults;
-  - publishes a signing key, activates it, retires and destroys the old one, each step only after every
-    instance has said that it uses the one before, and after the waits that caches and tokens need;
+  - publishes a signing key, bootstraps a third region's Vault meanwhile, activates the key, retires and destroys
+    the old one, each step only after every instance has said that it uses the one before, and after the waits
+    that caches and tokens need;
   - freezes one Vault for 20 s (SIGSTOP), and kills a service beside it meanwhile (SIGKILL).
 Requests sent to the killed service until it is ready again are counted apart; nothing else may fail. A
 request fails when its answer is not the right one, or comes later than 1 s after the moment at which it was

@@ -85,7 +85,7 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
     let site = Site { folder: folder.path(), logs: &logs, public_ca: &ca_pem, release: &release };
 
     let set_up = interrupts.guard(set_up(&timeline, &site, &public_ca, &options.catalogue)).await;
-    let (regions, start) = match set_up {
+    let (catalogue, regions, start) = match set_up {
         Ended::ByItself(outcome) => outcome?,
         Ended::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
     };
@@ -94,6 +94,8 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
     let load = Load::new(targets, start.secret.clone());
     let mut stage = Stage {
         timeline: &timeline,
+        site,
+        catalogue,
         regions,
         load,
         changes: Vec::new(),
@@ -138,7 +140,7 @@ async fn set_up(
     site: &Site<'_>,
     public_ca: &Ca,
     catalogue: &Path,
-) -> Result<(Vec<Region>, Start)> {
+) -> Result<(Catalogue, Vec<Region>, Start)> {
     let start = Start { secret: documents::client_secret()?, key: SigningKey::make(KeyState::Active)? };
     let first = Rotation::new("first", "write");
     let certificate = public_ca.issue(&["localhost", "127.0.0.1", "tokens.meridian.test"])?;
@@ -188,7 +190,7 @@ async fn set_up(
         "pods",
         &format!("{pods} pairs of service and agent ready in {} ms", begun.elapsed().as_millis()),
     );
-    Ok((regions, start))
+    Ok((catalogue, regions, start))
 }
 
 /// Plays the story under load, and waits for the last token to be verified.

@@ -57,6 +57,19 @@ impl Catalogue {
         Ok(catalogue)
     }
 
+    /// Adds a region, by one file.
+    pub(crate) fn add(&self, name: &str, location: &str, range: &str) -> Result<()> {
+        let last = self.regions.last().map_or("", String::as_str);
+        let of = |name: &str| self.folder.join(ENVIRONMENT).join(format!("{name}.yaml"));
+        let text = fs::read_to_string(of(last)).with_context(|| format!("read {}", of(last).display()))?;
+        let kept = |line: &&str| {
+            !["location:", "range:", "kubernetes:", "vault:"].iter().any(|key| line.starts_with(key))
+        };
+        let kept: String = text.lines().filter(kept).map(|line| format!("{line}\n")).collect();
+        let text = format!("{kept}location: {location}\nrange: {range}\n");
+        fs::write(of(name), text).with_context(|| format!("write {}", of(name).display()))
+    }
+
     /// Says in the catalogue where a region's Vault listens.
     pub(crate) fn place(&self, vault: &VaultServer) -> Result<()> {
         let file = self.folder.join(ENVIRONMENT).join(format!("{}.yaml", vault.name()));

@@ -41,7 +41,7 @@ pub(crate) struct Pod {
 }
 
 /// What every pod of the demo shares.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Site<'a> {
     /// For sockets and configuration; short, since a socket's path may have 107 bytes.
     pub(crate) folder: &'a Path,

@@ -9,9 +9,10 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
+use super::catalogue::Catalogue;
 use super::documents::Rotation;
 use super::load::Load;
-use super::pod::Pod;
+use super::pod::{Pod, Site};
 use super::region::Region;
 use super::timeline::Timeline;
 use super::watcher::{self, Change, Moment};
@@ -27,6 +28,8 @@ pub(crate) struct Check {
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
     pub(crate) timeline: &'a Timeline,
+    pub(crate) site: Site<'a>,
+    pub(crate) catalogue: Catalogue,
     pub(crate) regions: Vec<Region>,
     pub(crate) load: Arc<Load>,
     pub(crate) changes: Vec<Change>,

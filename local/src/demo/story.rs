@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::checks;
 use super::documents::{self, CLIENT, KeyState, Rotation, SigningKey};
+use super::region::Region;
 use super::stage::Stage;
 use super::watcher;
 
@@ -123,6 +124,7 @@ async fn activate(stage: &mut Stage<'_>, old: SigningKey) -> Result<(SigningKey,
         shown &= checks::kids(pod).await?.contains(&new.kid);
     }
     stage.check(shown, "every pod's own JWKS shows the new key, before any pod signs with it");
+    third_region(stage, &new).await.context("make a third region's Vault")?;
     stage
         .wait_out(JWKS_MAX_AGE + SKEW, "until no client can hold a JWKS without the new key (max-age + skew)")
         .await;
@@ -131,6 +133,27 @@ async fn activate(stage: &mut Stage<'_>, old: SigningKey) -> Result<(SigningKey,
     let document = documents::signing_keys(&rotation(ACTIVATE), &[&old, &new]);
     stage.roll_out(rotation(ACTIVATE), "signing-keys", &document).await?;
     Ok((old, new))
+}
+
+/// Makes the Vault of a third region while the others serve and the new key is only published, and takes it away
+/// again: it has no pods yet.
+async fn third_region(stage: &mut Stage<'_>, new: &SigningKey) -> Result<()> {
+    let name = "ap";
+    stage.catalogue.add(name, "local-ap1", "10.80.0.0/14")?;
+    let vault = Region::start_vault(&stage.site, name).await?;
+    stage.catalogue.place(&vault)?;
+    let others: Vec<_> =
+        stage.regions.iter().map(|region| (&region.vault, region.rotator().token())).collect();
+    stage.catalogue.bootstrap(stage.timeline, (&vault, vault.root_token()), &others).await?;
+    let path = "service/signing-keys";
+    let copied = vault.admin().read("kv", path, None).await?.data;
+    let mut same = copied["keys"][&new.kid]["state"] == "published";
+    for region in &stage.regions {
+        same &= region.rotator().read("kv", path, None).await?.data == copied;
+    }
+    stage.check(same, format!("{name} has the keys of the others, {} published as it is there", new.short()));
+    vault.stop().await;
+    Ok(())
 }
 
 pub(crate) const ROTATION: &str = "signing-keys-1";
