@@ -21,3 +21,4 @@ pub mod snapshot;
 pub mod status;
 pub mod validate;
 pub mod vault;
+mod wipe;
