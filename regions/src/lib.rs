@@ -17,6 +17,7 @@ mod print;
 pub mod promote;
 pub mod release;
 pub mod render;
+pub mod rotate;
 pub mod schemas;
 pub mod snapshot;
 pub mod status;
