@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use jiff::Timestamp;
 use local_region::http::StatusCode;
+use local_region::pod::Pod;
 use local_region::vault::Error as VaultError;
 use local_region::wait::wait_until;
 use secrecy::SecretString;
@@ -12,7 +13,6 @@ use secrets_agent_client::Error as AgentError;
 use serde_json::{Value, json};
 
 use super::load::{Issue, Target};
-use super::pod::Pod;
 use super::region::Region;
 use super::watcher::Change;
 
