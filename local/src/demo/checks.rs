@@ -11,17 +11,17 @@ use secrecy::SecretString;
 use secrets_agent_client::Error as AgentError;
 use serde_json::{Value, json};
 
-use super::load::{Issue, Target};
 use super::pod::Pod;
 use super::region::Region;
 use super::watcher::Change;
+use local_region::load::{Issue, Target};
 
 /// A retired version must be gone from an agent within this.
 const GONE: Duration = Duration::from_secs(5);
 
 /// Whether a pod gives a token for this secret of the client.
 pub(crate) async fn takes_secret(pod: &Pod, secret: &SecretString) -> Result<bool> {
-    let request = super::load::token_request(&pod.public, secret)?;
+    let request = local_region::load::token_request(&pod.public, secret)?;
     let answer = pod.public.send(request).await?;
     match answer.status {
         StatusCode::OK => Ok(true),
@@ -99,7 +99,7 @@ pub(crate) fn sides(
             sides.unseen += 1;
             continue;
         };
-        let of_pod = || issues.iter().filter(|issue| issue.pod == index);
+        let of_pod = || issues.iter().filter(|issue| issue.target == index);
         let before: Vec<&Issue> = of_pod().filter(|issue| issue.received < change.delivered).collect();
         let after: Vec<&Issue> = of_pod().filter(|issue| issue.sent > change.adopted).collect();
         sides.wrong += before.iter().filter(|issue| !former(issue)).count();

@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::catalogue::Catalogue;
 use super::documents::Rotation;
-use super::load::Load;
 use super::pod::{Pod, Site};
 use super::region::Region;
 use super::timeline::Timeline;
 use super::watcher::{self, Change, Moment};
+use local_region::load::Load;
 
 /// A thing that must hold, and whether it did.
 #[derive(Debug, Clone, Serialize)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use ipnet::Ipv4Net;
 use local_region::kubernetes::KubernetesApi;
-use local_region::platform::{self, Network, Plan, Region, images};
+use local_region::platform::{self, Network, Plan, Region, Setup, images};
 use local_region::programs::program;
 use local_region::wait::wait_until;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ fn plan(environment: &str, second: u8) -> Plan {
         nodes: net(0, second, 20),
         services: net(16, second, 20),
         pods: net(0, second + 1, 16),
+        pools: Vec::new(),
         count: 2,
     }
 }
@@ -43,7 +44,8 @@ async fn pods_run_on_every_node_and_nothing_is_left_of_them() {
     Network::make(std::slice::from_ref(&plan)).unwrap();
     let (parts, own) = (platform::parts().unwrap(), program("local-region").unwrap());
     let archives = [images::pause().unwrap()];
-    let region = Region::up(plan, folder.path(), &parts, &archives, &own).await.unwrap();
+    let setup = Setup { parts: &parts, images: &archives, program: &own, registry: None };
+    let region = Region::up(plan, folder.path(), &setup).await.unwrap();
     let api = region.api();
 
     let labels = json!({"app": "waits"});

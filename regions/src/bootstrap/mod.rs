@@ -68,6 +68,9 @@ pub struct Args {
     /// A region that is away and not looked at; it is bootstrapped again, or mended by a rotation, later
     #[arg(long, value_name = "REGION")]
     pub without: Vec<String>,
+    /// The environment's first: no other region has a Vault yet, and there is nothing to copy
+    #[arg(long, conflicts_with_all = ["without", "from", "vault_jwt_file"])]
+    pub first: bool,
     /// The region to copy from [default: the first in which every document can be read]
     #[arg(long, value_name = "REGION")]
     pub from: Option<String>,

@@ -1,52 +1,83 @@
-//! The requests to one pod, and what each answer must be.
+//! The requests to one target, a pod or what stands before several, and what each answer must be.
 
+use crate::http::{Answer, Client, StatusCode};
 use ::http::{HeaderValue, Method, Request, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use jsonwebtoken::jwk::JwkSet;
-use local_region::http::{Answer, Client, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
+#[cfg(doc)]
 use super::LATE;
 use super::connections::Connections;
 use super::tally::{Kind, Tally};
-use crate::demo::documents::CLIENT;
+use crate::documents::CLIENT;
 
-/// A pod that the load asks.
+/// Who is asked: a pod, or the address that stands before a region's pods.
 #[derive(Debug)]
-pub(crate) struct Target {
-    pub(crate) name: String,
-    pub(crate) region: String,
-    pub(crate) tally: Tally,
+pub struct Target {
+    /// Its name, for people.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+    /// What became of the requests to it.
+    pub tally: Tally,
+    /// The pod that must answer; any of the region where there is none.
+    pod: Option<String>,
+    /// Whether each request has a connection of its own.
+    fresh: bool,
     connections: Connections,
 }
 
 impl Target {
     /// The pod `name` of `region`, whose public interface `client` reaches.
-    pub(crate) fn new(name: &str, region: &str, client: Client) -> Self {
-        let connections = Connections::new(client);
-        Target { name: name.to_owned(), region: region.to_owned(), tally: Tally::default(), connections }
+    pub fn pod(name: &str, region: &str, client: Client) -> Self {
+        let mut target = Self::before(name, region, client);
+        target.pod = Some(name.to_owned());
+        target
+    }
+
+    /// What stands before the pods of `region`, such as a LoadBalancer.
+    pub fn before(name: &str, region: &str, client: Client) -> Self {
+        let (name, region, connections) = (name.to_owned(), region.to_owned(), Connections::new(client));
+        Target { name, region, tally: Tally::default(), pod: None, fresh: false, connections }
+    }
+
+    /// Gives each request a connection of its own; otherwise connections are kept alive.
+    #[must_use]
+    pub fn fresh(mut self) -> Self {
+        self.fresh = true;
+        self
+    }
+
+    /// Sets the bound after which an answer comes too late; [`LATE`] otherwise.
+    #[must_use]
+    pub fn patience(mut self, late: Duration) -> Self {
+        self.tally = Tally::patient(late);
+        self
     }
 
     /// From now until [`Target::end_apart`], what meets this pod is counted apart.
-    pub(crate) fn begin_apart(&self) {
+    pub fn begin_apart(&self) {
         self.tally.begin_apart();
     }
 
     /// The pod is ready again.
-    pub(crate) fn end_apart(&self) {
+    pub fn end_apart(&self) {
         self.connections.clear();
         self.tally.end_apart();
     }
 
-    pub(crate) fn is_apart(&self) -> bool {
+    /// Whether requests are counted apart now.
+    pub fn is_apart(&self) -> bool {
         self.tally.is_apart()
     }
 
-    /// Asks who serves; it must be this pod.
+    /// Asks who serves; it must be this pod, or one of this region.
     pub(super) async fn region(&self, due: Instant) {
         let outcome = self.ask(self.get("/v1/region"), due).await.and_then(|answer| {
             #[derive(Deserialize)]
@@ -55,7 +86,7 @@ impl Target {
                 pod: String,
             }
             let Region { region, pod } = answer.json().map_err(told)?;
-            let ours = region == self.region && pod == self.name;
+            let ours = region == self.region && self.pod.as_ref().is_none_or(|own| *own == pod);
             ours.then_some(()).ok_or_else(|| format!("answered by {pod} in {region}"))
         });
         self.tally.note(Kind::Region, due, outcome);
@@ -87,26 +118,34 @@ impl Target {
         outcome
     }
 
-    fn get(&self, path: &str) -> Result<Request<Bytes>, local_region::http::Error> {
+    fn get(&self, path: &str) -> Result<Request<Bytes>, crate::http::Error> {
         self.connections.client().request(Method::GET, path, None, Bytes::new())
     }
 
     async fn ask(
         &self,
-        request: Result<Request<Bytes>, local_region::http::Error>,
+        request: Result<Request<Bytes>, crate::http::Error>,
         due: Instant,
     ) -> Result<Answer, String> {
-        let answer = timeout_at(due + LATE, self.connections.send(request.map_err(told)?)).await;
-        let answer = answer.map_err(|_| format!("no answer within {} s", LATE.as_secs()))?;
+        let (late, request) = (self.tally.late(), request.map_err(told)?);
+        let sent = async {
+            if self.fresh {
+                self.connections.client().send(request).await
+            } else {
+                self.connections.send(request).await
+            }
+        };
+        let answer = timeout_at(due + late, sent).await;
+        let answer = answer.map_err(|_| format!("no answer within {} s", late.as_secs()))?;
         answer.and_then(|answer| answer.expect(StatusCode::OK)).map_err(told)
     }
 }
 
 /// The request for a token with the client's id and this secret.
-pub(crate) fn token_request(
-    client: &Client,
-    secret: &SecretString,
-) -> Result<Request<Bytes>, local_region::http::Error> {
+///
+/// # Errors
+/// The request cannot be built.
+pub fn token_request(client: &Client, secret: &SecretString) -> Result<Request<Bytes>, crate::http::Error> {
     const FORM: &str = "application/x-www-form-urlencoded";
     let body = Bytes::from_static(b"grant_type=client_credentials");
     let mut request = client.request(Method::POST, "/oauth2/token", Some(FORM), body)?;
@@ -120,6 +159,6 @@ pub(crate) fn token_request(
 }
 
 /// An error with its causes, each once.
-fn told(error: local_region::http::Error) -> String {
+fn told(error: crate::http::Error) -> String {
     format!("{:#}", anyhow::Error::new(error))
 }

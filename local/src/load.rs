@@ -18,14 +18,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-pub(crate) use jwks::Verdicts;
-pub(crate) use tally::Figures;
-pub(crate) use target::{Target, token_request};
+pub use jwks::Verdicts;
+pub use tally::{Apart, Figures, Kind, Latency, Tally};
+pub use target::{Target, token_request};
 
 use jwks::{Jwks, Token};
 
-/// A request whose answer comes later than this after it was due has failed.
-pub(crate) const LATE: Duration = Duration::from_secs(1);
+/// A request whose answer comes later than this after it was due has failed, where nothing else is said.
+pub const LATE: Duration = Duration::from_secs(1);
 /// How far beyond its end a token is still taken: the leeway of the configuration.
 const LEEWAY: i64 = 1;
 /// A token is verified a second time so long after its end, within the leeway.
@@ -33,24 +33,26 @@ const SECOND_LOOK: Duration = Duration::from_millis(500);
 
 /// A token as it was issued.
 #[derive(Debug, Clone)]
-pub(crate) struct Issue {
-    /// The index of the pod.
-    pub(crate) pod: usize,
+pub struct Issue {
+    /// The index of the target that issued it.
+    pub target: usize,
     /// Before the request was sent.
-    pub(crate) sent: Timestamp,
+    pub sent: Timestamp,
     /// After its answer was read.
-    pub(crate) received: Timestamp,
+    pub received: Timestamp,
     /// The key that signed it.
-    pub(crate) kid: String,
+    pub kid: String,
     /// How long it lives, as the answer says.
-    pub(crate) life: u64,
+    pub life: u64,
 }
 
-/// The load on all pods.
+/// The load on all targets.
 #[derive(Debug)]
-pub(crate) struct Load {
-    pub(crate) pods: Vec<Arc<Target>>,
-    pub(crate) verdicts: Verdicts,
+pub struct Load {
+    /// Who is asked.
+    pub targets: Vec<Arc<Target>>,
+    /// What became of the tokens.
+    pub verdicts: Verdicts,
     jwks: Vec<Jwks>,
     secret: RwLock<SecretString>,
     issues: Mutex<Vec<Issue>>,
@@ -58,11 +60,12 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn new(pods: Vec<Target>, secret: SecretString) -> Arc<Self> {
-        let pods: Vec<Arc<Target>> = pods.into_iter().map(Arc::new).collect();
+    /// A load that asks for tokens of `issuer` with this secret.
+    pub fn new(targets: Vec<Target>, issuer: &str, secret: SecretString) -> Arc<Self> {
+        let targets: Vec<Arc<Target>> = targets.into_iter().map(Arc::new).collect();
         Arc::new(Load {
-            jwks: pods.iter().map(|pod| Jwks::new(Arc::clone(pod))).collect(),
-            pods,
+            jwks: targets.iter().map(|target| Jwks::new(Arc::clone(target), issuer)).collect(),
+            targets,
             verdicts: Verdicts::default(),
             secret: RwLock::new(secret),
             issues: Mutex::default(),
@@ -71,28 +74,28 @@ impl Load {
     }
 
     /// Asks for tokens with this secret from now on.
-    pub(crate) fn use_secret(&self, secret: SecretString) {
+    pub fn use_secret(&self, secret: SecretString) {
         *self.secret.write().unwrap_or_else(PoisonError::into_inner) = secret;
     }
 
     /// The secret that is in use.
-    pub(crate) fn secret(&self) -> SecretString {
+    pub fn secret(&self) -> SecretString {
         self.secret.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many requests have come due.
-    pub(crate) fn due(&self) -> u64 {
+    pub fn due(&self) -> u64 {
         self.due.load(Ordering::Relaxed)
     }
 
     /// Every token issued so far.
-    pub(crate) fn issues(&self) -> Vec<Issue> {
+    pub fn issues(&self) -> Vec<Issue> {
         tally::lock(&self.issues).clone()
     }
 
     /// Sends `rate` requests a second until `stop` says so, and then waits for what is under way, and for
     /// the last tokens to be verified a second time.
-    pub(crate) async fn run(self: Arc<Self>, rate: u32, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self: Arc<Self>, rate: u32, mut stop: watch::Receiver<bool>) {
         let started = Instant::now();
         let gap = Duration::from_secs(1) / rate;
         let mut tasks = JoinSet::new();
@@ -110,49 +113,52 @@ impl Load {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// The request of one moment: to the pods in turn, three for the region and then two for a token.
+    /// The request of one moment: to the targets in turn, three for the region and then two for a token.
     async fn one(self: Arc<Self>, number: usize, due: Instant) {
-        let pod = number % self.pods.len();
-        match number / self.pods.len() % 5 {
-            0..3 => self.pods[pod].region(due).await,
-            _ => self.token(pod, due).await,
+        let target = number % self.targets.len();
+        match number / self.targets.len() % 5 {
+            0..3 => self.targets[target].region(due).await,
+            _ => self.token(target, due).await,
         }
     }
 
-    async fn token(self: Arc<Self>, pod: usize, due: Instant) {
+    async fn token(self: Arc<Self>, target: usize, due: Instant) {
         let secret = self.secret();
         let sent = Timestamp::now();
-        let Some((token, life)) = self.pods[pod].token(&secret, due).await else { return };
+        let Some((token, life)) = self.targets[target].token(&secret, due).await else { return };
         let received = Timestamp::now();
         let Some(token) = Token::read(token) else {
-            self.verdicts
-                .unverifiable(&self.pods[pod].name, "the token has no header and claims that can be read");
+            self.verdicts.unverifiable(
+                &self.targets[target].name,
+                "the token has no header and claims that can be read",
+            );
             return;
         };
-        tally::lock(&self.issues).push(Issue { pod, sent, received, kid: token.kid.clone(), life });
+        tally::lock(&self.issues).push(Issue { target, sent, received, kid: token.kid.clone(), life });
         // At once, and again when it is about to be taken no more.
-        self.verify(pod, &token, Timestamp::now()).await;
+        self.verify(target, &token, Timestamp::now()).await;
         let end = Timestamp::from_second(token.ends).unwrap_or(received);
         let left = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default();
         sleep_until(Instant::now() + left + SECOND_LOOK).await;
         // A late timer of this program must not turn a good token into a bad one.
-        self.verify(pod, &token, end).await;
+        self.verify(target, &token, end).await;
     }
 
-    /// Verifies with the JWKS of a pod of another region, as an application there would.
-    async fn verify(&self, pod: usize, token: &Token, at: Timestamp) {
-        let (name, region) = (&self.pods[pod].name, &self.pods[pod].region);
-        let others = self.jwks.iter().filter(|jwks| jwks.pod.region != *region && !jwks.pod.is_apart());
+    /// Verifies with the JWKS of a target of another region, as an application there would.
+    async fn verify(&self, target: usize, token: &Token, at: Timestamp) {
+        let Target { name, region, .. } = &*self.targets[target];
+        let others = self.jwks.iter().filter(|jwks| jwks.target.region != *region && !jwks.target.is_apart());
         let others: Vec<&Jwks> = others.collect();
         let Some(verifier) = others.get(self.verdicts.verified() as usize % others.len().max(1)) else {
-            return self.verdicts.unverifiable(name, "no pod of another region is there to ask for its JWKS");
+            return self.verdicts.unverifiable(name, "nobody of another region is there to ask for its JWKS");
         };
         match verifier.verify(token, at, LEEWAY).await {
             Ok(()) => self.verdicts.count(),
             // The JWKS was asked of a pod that was being killed; that request is counted apart.
-            Err(_) if verifier.pod.is_apart() => self.verdicts.count_apart(),
+            Err(_) if verifier.target.is_apart() => self.verdicts.count_apart(),
             Err(why) => {
-                self.verdicts.unverifiable(name, &format!("with the JWKS of {}: {why}", verifier.pod.name));
+                self.verdicts
+                    .unverifiable(name, &format!("with the JWKS of {}: {why}", verifier.target.name));
             }
         }
     }

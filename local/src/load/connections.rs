@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
+use crate::http::{Answer, Client, Connection};
 use ::http::Request;
 use bytes::Bytes;
-use local_region::http::{Answer, Client, Connection};
 
 use super::tally::lock;
 
@@ -27,7 +27,7 @@ impl Connections {
 
     /// Sends a request over an idle connection, or over a new one. A connection is kept unless it broke or
     /// this call was given up.
-    pub(super) async fn send(&self, request: Request<Bytes>) -> Result<Answer, local_region::http::Error> {
+    pub(super) async fn send(&self, request: Request<Bytes>) -> Result<Answer, crate::http::Error> {
         let mut connection = match self.take() {
             Some(connection) => connection,
             None => self.client.connect().await?,

@@ -1,4 +1,4 @@
-//! What became of the requests to one pod.
+//! What became of the requests to one target.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,15 +15,28 @@ const KEPT: usize = 5;
 /// What a request was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// Who serves.
     Region,
+    /// A token.
     Token,
+    /// The keys that verify tokens.
     Jwks,
 }
 
-/// What became of the requests to one pod.
+/// What became of the requests to one target.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<Counts>);
+pub struct Tally(Mutex<Counts>, Late);
+
+/// The bound after which an answer comes too late.
+#[derive(Debug)]
+struct Late(Duration);
+
+impl Default for Late {
+    fn default() -> Self {
+        Self(LATE)
+    }
+}
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -39,39 +52,59 @@ struct Counts {
 
 /// Requests that met a pod while it was down on purpose.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Apart {
-    pub(crate) answered: u64,
-    pub(crate) failed: u64,
+pub struct Apart {
+    /// That were answered.
+    pub answered: u64,
+    /// That were not.
+    pub failed: u64,
 }
 
-/// The figures of one pod, or of all.
+/// The figures of one target, or of all.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct Figures {
+pub struct Figures {
     /// Requests, those counted apart left out.
-    pub(crate) requests: u64,
-    pub(crate) by_kind: BTreeMap<Kind, u64>,
-    pub(crate) failed: u64,
-    pub(crate) failures: Vec<String>,
-    pub(crate) counted_apart: Apart,
+    pub requests: u64,
+    /// By what they were for.
+    pub by_kind: BTreeMap<Kind, u64>,
+    /// Those that failed.
+    pub failed: u64,
+    /// Some of these, word for word.
+    pub failures: Vec<String>,
+    /// Those that met a pod which was down on purpose.
+    pub counted_apart: Apart,
     /// From the moment a request was due to its whole answer, in milliseconds.
-    pub(crate) latency_ms: Latency,
+    pub latency_ms: Latency,
 }
 
+/// Latencies, in milliseconds.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct Latency {
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-    pub(crate) max: f64,
+pub struct Latency {
+    /// The median.
+    pub p50: f64,
+    /// What 99 of 100 do not exceed.
+    pub p99: f64,
+    /// The longest.
+    pub max: f64,
 }
 
 impl Figures {
-    /// Those of all pods together.
-    pub(crate) fn of(load: &Load) -> Self {
-        Tally::sum(load.pods.iter().map(|pod| &pod.tally))
+    /// Those of all targets together.
+    pub fn of(load: &Load) -> Self {
+        Tally::sum(load.targets.iter().map(|target| &target.tally))
     }
 }
 
 impl Tally {
+    /// One with a bound of its own.
+    pub(super) fn patient(late: Duration) -> Self {
+        Self(Mutex::default(), Late(late))
+    }
+
+    /// The bound after which an answer comes too late.
+    pub(super) fn late(&self) -> Duration {
+        self.1.0
+    }
+
     /// Notes a request that was due at `due` and is over now.
     pub(super) fn note(&self, kind: Kind, due: Instant, outcome: Result<(), String>) {
         let now = Instant::now();
@@ -89,7 +122,7 @@ impl Tally {
         *counts.kinds.entry(kind).or_default() += 1;
         counts.latencies.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
         let failure = match outcome {
-            Ok(()) if took <= LATE => return,
+            Ok(()) if took <= self.late() => return,
             Ok(()) => format!("answered after {:.2} s", took.as_secs_f64()),
             Err(failure) => failure,
         };
@@ -115,15 +148,17 @@ impl Tally {
         lock(&self.0).windows.last().is_some_and(|(_, end)| end.is_none())
     }
 
-    pub(crate) fn failed(&self) -> u64 {
+    /// How many failed so far.
+    pub fn failed(&self) -> u64 {
         lock(&self.0).failed
     }
 
-    pub(crate) fn figures(&self) -> Figures {
+    /// Its figures so far.
+    pub fn figures(&self) -> Figures {
         Self::sum([self])
     }
 
-    /// The figures of several pods together.
+    /// The figures of several targets together.
     fn sum<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Figures {
         let (mut figures, mut latencies) = (Figures::default(), Vec::new());
         for tally in tallies {

@@ -15,7 +15,6 @@ use tokio::time::Instant;
 
 use super::Target;
 use super::tally::lock;
-use crate::demo::documents::ISSUER;
 
 /// So many refusals are kept word for word.
 const KEPT: usize = 5;
@@ -43,10 +42,11 @@ impl Token {
     }
 }
 
-/// An application that takes the JWKS of one pod.
+/// An application that takes the JWKS of one target.
 #[derive(Debug)]
 pub(super) struct Jwks {
-    pub(super) pod: Arc<Target>,
+    pub(super) target: Arc<Target>,
+    issuer: String,
     kept: tokio::sync::Mutex<Option<Kept>>,
 }
 
@@ -62,8 +62,8 @@ impl std::fmt::Debug for Kept {
 }
 
 impl Jwks {
-    pub(super) fn new(pod: Arc<Target>) -> Self {
-        Jwks { pod, kept: tokio::sync::Mutex::default() }
+    pub(super) fn new(target: Arc<Target>, issuer: &str) -> Self {
+        Jwks { target, issuer: issuer.to_owned(), kept: tokio::sync::Mutex::default() }
     }
 
     /// Verifies a token as of the moment `at`; a refusal says why.
@@ -74,8 +74,8 @@ impl Jwks {
             format!("the key {} is not among {}", token.kid.get(..8).unwrap_or_default(), known.join(", "))
         })?;
         let mut validation = Validation::new(Algorithm::ES256);
-        validation.set_issuer(&[ISSUER]);
-        validation.set_audience(&[ISSUER]);
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_audience(&[&self.issuer]);
         // The end is looked at below, as of the moment asked for.
         validation.validate_exp = false;
         decode::<Claims>(&token.text, key, &validation).map_err(|error| error.to_string())?;
@@ -90,7 +90,7 @@ impl Jwks {
         {
             return Ok(Arc::clone(&kept.keys));
         }
-        let (set, max_age) = self.pod.jwks().await?;
+        let (set, max_age) = self.target.jwks().await?;
         let keys = set
             .keys
             .iter()
@@ -104,7 +104,7 @@ impl Jwks {
 
 /// What the verifications came to.
 #[derive(Debug, Default)]
-pub(crate) struct Verdicts {
+pub struct Verdicts {
     verified: AtomicU64,
     apart: AtomicU64,
     unverifiable: AtomicU64,
@@ -112,19 +112,23 @@ pub(crate) struct Verdicts {
 }
 
 impl Verdicts {
-    pub(crate) fn verified(&self) -> u64 {
+    /// Verifications that succeeded.
+    pub fn verified(&self) -> u64 {
         self.verified.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn counted_apart(&self) -> u64 {
+    /// Those that met a pod which was down on purpose.
+    pub fn counted_apart(&self) -> u64 {
         self.apart.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn unverifiable_so_far(&self) -> u64 {
+    /// Verifications that failed.
+    pub fn unverifiable_so_far(&self) -> u64 {
         self.unverifiable.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn refusals(&self) -> Vec<String> {
+    /// Some of those, word for word.
+    pub fn refusals(&self) -> Vec<String> {
         lock(&self.refusals).clone()
     }
 
@@ -136,11 +140,11 @@ impl Verdicts {
         self.apart.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn unverifiable(&self, pod: &str, why: &str) {
+    pub(super) fn unverifiable(&self, name: &str, why: &str) {
         self.unverifiable.fetch_add(1, Ordering::Relaxed);
         let mut refusals = lock(&self.refusals);
         if refusals.len() < KEPT {
-            refusals.push(format!("a token of {pod}: {why}"));
+            refusals.push(format!("a token of {name}: {why}"));
         }
     }
 }
