@@ -38,6 +38,11 @@ pub(crate) enum Command {
         /// The environment.
         environment: String,
     },
+    /// Ask every region's service through its LoadBalancer, and verify each token in another region.
+    Check {
+        /// The environment.
+        environment: String,
+    },
     /// Stop processes of a region (SIGSTOP): connections are taken, and nothing answers.
     #[command(after_long_help = FAULTS)]
     Pause(PauseOptions),

@@ -4,6 +4,7 @@
 //! authority, a small HTTP client, and a proxy that produces faults. Nothing here ships.
 
 pub mod documents;
+pub mod environment;
 pub mod http;
 pub mod issuer;
 pub mod kubernetes;

@@ -144,11 +144,13 @@ impl Load {
         self.verify(target, &token, end).await;
     }
 
-    /// Verifies with the JWKS of a target of another region, as an application there would.
+    /// Verifies with the JWKS of a target of another region, as an application there would; of the same where there
+    /// is one region alone.
     async fn verify(&self, target: usize, token: &Token, at: Timestamp) {
         let Target { name, region, .. } = &*self.targets[target];
-        let others = self.jwks.iter().filter(|jwks| jwks.target.region != *region && !jwks.target.is_apart());
-        let others: Vec<&Jwks> = others.collect();
+        let alone = self.jwks.iter().all(|jwks| jwks.target.region == *region);
+        let other = |jwks: &&Jwks| (alone || jwks.target.region != *region) && !jwks.target.is_apart();
+        let others: Vec<&Jwks> = self.jwks.iter().filter(other).collect();
         let Some(verifier) = others.get(self.verdicts.verified() as usize % others.len().max(1)) else {
             return self.verdicts.unverifiable(name, "nobody of another region is there to ask for its JWKS");
         };

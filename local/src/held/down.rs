@@ -3,11 +3,12 @@
 use std::fs;
 
 use anyhow::{Result, bail};
+use local_region::environment::{folder, is_held, lock};
 use local_region::platform;
 use local_region::wait::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{DOWN, folder, is_held, lock, registry};
+use super::{DOWN, registry};
 
 /// Takes an environment down, and removes what is left of it.
 pub(crate) async fn down(environment: &str) -> Result<()> {

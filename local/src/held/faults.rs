@@ -1,23 +1,18 @@
 //! `pause`, `resume`, `cut`, `slow` and `clock`: faults in an environment that is up.
 
-use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use local_region::environment::Environment;
 use local_region::platform::faults::{self, Side, Which};
 use local_region::platform::{self, Plan};
 
-use super::{Order, folder, state};
 use crate::cli::{PauseOptions, Place};
 
 /// The regions of an environment that is up.
 fn plans(environment: &str) -> Result<Vec<Plan>> {
     platform::check()?;
-    state(environment)?;
-    let file = folder(environment).join("order.json");
-    let order: Order =
-        serde_json::from_slice(&fs::read(&file)?).with_context(|| format!("read {}", file.display()))?;
-    Ok(order.plans)
+    Ok(Environment::open(environment)?.plans()?)
 }
 
 fn find<'a>(plans: &'a [Plan], name: &str) -> Result<&'a Plan> {

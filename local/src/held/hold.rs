@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use futures_util::future::try_join_all;
+use local_region::environment::{self as known, Environment, folder, lock};
 use local_region::kubernetes::Kubeconfig;
 use local_region::platform::forward::Forward;
 use local_region::platform::registry::Mirror;
@@ -17,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use super::vaults::{self, Vaults};
-use super::{Held, Order, State, folder, lock, publish, registry};
+use super::{Order, publish, registry};
 
 /// Between two looks at what others hold.
 const LOOK: Duration = Duration::from_secs(2);
@@ -101,14 +102,14 @@ async fn bring_up(own: &Path, order: &Order, holder: i32) -> Result<Running> {
 fn state(
     order: &Order,
     holder: i32,
-    registry: registry::State,
+    registry: known::Registry,
     regions: &[Region],
     vaults: Option<&Vaults>,
     own: &Path,
-) -> State {
+) -> Environment {
     let held = regions.iter().map(|region| {
         let plan = region.plan();
-        Held {
+        known::Region {
             name: plan.name.clone(),
             context: plan.context.clone(),
             api: format!("https://{}", region.api().address()),
@@ -118,9 +119,10 @@ fn state(
             resident_mib: 0,
         }
     });
-    State {
+    Environment {
         environment: order.environment.clone(),
         holder,
+        domain: order.domain.clone(),
         kubeconfig: own.join("kubeconfig"),
         registry,
         public_authority: vaults.map(|vaults| vaults.public_authority.clone()),

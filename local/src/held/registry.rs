@@ -9,33 +9,17 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use local_region::environment::{self as known, is_held, lock};
 use local_region::platform::{self, registry::Registry};
 use local_region::programs::program;
 use local_region::wait::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
-use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{DOWN, is_held, lock, publish};
+use super::{DOWN, publish};
 
 /// How long it may take to come up.
 const UP: Duration = Duration::from_secs(30);
-
-/// Where the registry is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct State {
-    holder: i32,
-    pub(super) port: u16,
-    /// The authority of its certificate.
-    pub(super) authority: PathBuf,
-}
-
-impl State {
-    /// What references to images begin with.
-    pub(super) fn name(&self) -> String {
-        format!("localhost:{}", self.port)
-    }
-}
 
 /// Its folder; no environment can have this name.
 fn folder() -> PathBuf {
@@ -51,14 +35,14 @@ fn turn() -> Result<File> {
     Ok(turn)
 }
 
-fn state() -> Option<State> {
+fn state() -> Option<known::Registry> {
     let folder = folder();
     let read = || serde_json::from_slice(&fs::read(folder.join("state.json")).ok()?).ok();
     is_held(&folder).then(read).flatten()
 }
 
 /// Sees to it that it runs. The caller holds an environment, so that nobody ends it meanwhile.
-pub(super) async fn ensure(port: u16) -> Result<State> {
+pub(super) async fn ensure(port: u16) -> Result<known::Registry> {
     let _turn = turn()?;
     if let Some(state) = state() {
         if state.port != port {
@@ -99,7 +83,7 @@ pub(crate) async fn hold(port: u16) -> Result<()> {
     writeln!(lock, "{holder}")?;
     let registry = Registry::start(&folder, port).await?;
     let authority = registry.authority().to_owned();
-    publish(&folder.join("state.json"), &State { holder, port, authority })?;
+    publish(&folder.join("state.json"), &known::Registry { holder, port, authority })?;
     tokio::select! {
         _ = ends.recv() => {}
         status = registry.process().ended() => bail!("the registry ended: {status}"),

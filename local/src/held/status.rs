@@ -1,14 +1,14 @@
 //! `status` and `kubeconfig`: what is up, and how it is reached.
 
 use anyhow::Result;
+use local_region::environment::Environment;
 use local_region::platform;
 
-use super::state;
 use crate::cli::Output;
 
 /// Shows what is up.
 pub(crate) fn status(environment: &str, output: Output) -> Result<()> {
-    let mut state = state(environment)?;
+    let mut state = Environment::open(environment)?;
     for region in &mut state.regions {
         region.resident_mib = platform::resident(&region.nodes)? / 1024 / 1024;
     }
@@ -40,6 +40,6 @@ pub(crate) fn status(environment: &str, output: Output) -> Result<()> {
 
 /// Prints where the kubeconfig is.
 pub(crate) fn kubeconfig(environment: &str) -> Result<()> {
-    println!("{}", state(environment)?.kubeconfig.display());
+    println!("{}", Environment::open(environment)?.kubeconfig.display());
     Ok(())
 }

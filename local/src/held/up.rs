@@ -8,13 +8,14 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use local_region::environment::{folder, lock};
 use local_region::platform::{self, Plan, Pool, images, registry};
 use local_region::programs::program;
 use local_region::tools;
 use local_region::wait::wait_until;
 use serde_json::Value;
 
-use super::{Order, folder, lock, status::status};
+use super::{Order, status::status};
 use crate::cli::{Output, UpOptions};
 
 /// How long all regions together may take. What they are made of is built before.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use futures_util::future::try_join_all;
 use http::Method;
+use local_region::environment::Vault;
 use local_region::pki::{Ca, write_private};
 use local_region::platform::{Network, Region};
 use local_region::programs::program;
@@ -21,7 +22,6 @@ use local_region::terminal::{Terminal, shares};
 use local_region::tools;
 use local_region::vault::{Admin, VaultServer};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -39,7 +39,7 @@ const NEEDED: usize = 3;
 /// The Vaults of an environment.
 #[derive(Debug)]
 pub(super) struct Vaults {
-    made: BTreeMap<String, Made>,
+    made: BTreeMap<String, Vault>,
     /// The authority of the certificate that clients are shown.
     pub(super) public_authority: PathBuf,
     /// The authorities of all Vaults.
@@ -48,20 +48,9 @@ pub(super) struct Vaults {
     _helper: VaultServer,
 }
 
-/// A region's Vault, as files.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Made {
-    /// The authority of its certificate.
-    authority: PathBuf,
-    /// Tokens by what they may do.
-    tokens: BTreeMap<String, PathBuf>,
-    /// Its recovery shares, as `regions bootstrap` showed them.
-    shares: PathBuf,
-}
-
 impl Vaults {
     /// What was made for a region.
-    pub(super) fn made(&self, region: &str) -> Option<&Made> {
+    pub(super) fn made(&self, region: &str) -> Option<&Vault> {
         self.made.get(region)
     }
 }
@@ -97,7 +86,7 @@ pub(super) async fn make(
         chart: package(own).await?,
         authorities: write_private(&own.join("vault-ca.pem"), bundle.as_bytes())?,
     };
-    let mut made: BTreeMap<String, Made> = BTreeMap::new();
+    let mut made: BTreeMap<String, Vault> = BTreeMap::new();
     let public = Ca::new("local-region public")?;
     for (region, authority) in regions.iter().zip(&authorities) {
         let name = &region.plan().name;
@@ -118,7 +107,7 @@ pub(super) async fn make(
 
 impl Work<'_> {
     /// Runs `regions bootstrap` with somebody before it, and gives the shares that it showed.
-    async fn bootstrap(&self, region: &Region, others: &BTreeMap<String, Made>) -> Result<Vec<SecretString>> {
+    async fn bootstrap(&self, region: &Region, others: &BTreeMap<String, Vault>) -> Result<Vec<SecretString>> {
         let plan = region.plan();
         let mut command = Command::new(program("regions")?);
         command.arg("--catalogue").arg(&self.order.catalogue).arg("bootstrap");
@@ -168,7 +157,7 @@ impl Work<'_> {
         authority: &Ca,
         vault: &Admin,
         shown: &[SecretString],
-    ) -> Result<(SecretString, Made)> {
+    ) -> Result<(SecretString, Vault)> {
         let folder = region.folder();
         let text: String = shown.iter().map(|share| format!("{}\n", share.expose_secret())).collect();
         let shares = write_private(&folder.join("vault.shares"), text.as_bytes())?;
@@ -187,7 +176,7 @@ impl Work<'_> {
         });
         let tokens = tokens.collect::<Result<_>>()?;
         let authority = authority.write(folder.join("vault-ca.pem"))?;
-        Ok((root, Made { authority, tokens, shares }))
+        Ok((root, Vault { authority, tokens, shares }))
     }
 }
 

@@ -1,12 +1,12 @@
 //! The pod of a region's Vault: what must be there before it, and how this machine reaches it.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::chown;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use http::Method;
+use local_region::environment::{VAULT_NAME, vault_address};
 use local_region::http::{Client, Target, client_tls};
 use local_region::pki::{Ca, write_private};
 use local_region::platform::Region;
@@ -17,21 +17,18 @@ use serde_json::{Value, json};
 
 use super::create;
 
-/// The name that its certificate is for.
-const NAME: &str = "vault.vault.svc";
-
 /// The user and the group of its process, as `regions bootstrap` has them.
 const USER: (u32, u32) = (100, 1000);
 
-/// How long it may take until its pod has an address.
-const ADDRESS: Duration = Duration::from_secs(30);
+/// How long the helper may take to take keys.
+const TAKES: Duration = Duration::from_secs(30);
 
 /// Makes what a pod of Vault and the service's pods need, and the values that differ from a cloud's. Gives the
 /// authority of its certificate.
 pub(super) async fn prepare(region: &Region, helper: &VaultServer) -> Result<Ca> {
     let plan = region.plan();
     let ca = Ca::new(&format!("Vault of {}/{}", plan.environment, plan.name))?;
-    let issued = ca.issue(&[NAME, "*.vault-internal", "localhost", "127.0.0.1"])?;
+    let issued = ca.issue(&[VAULT_NAME, "*.vault-internal", "localhost", "127.0.0.1"])?;
     let token = seal(helper, &plan.name).await?;
     let namespace = |name: &str, labels: Value| json!({"metadata": {"name": name, "labels": labels}});
     let secret = |name: &str, data: Value| json!({"metadata": {"name": name}, "stringData": data});
@@ -62,7 +59,7 @@ async fn seal(helper: &VaultServer, region: &str) -> Result<SecretString> {
         let _ = admin.call(post.clone(), "sys/mounts/transit", Some(json!({"type": "transit"}))).await;
     }
     let made = async || admin.call(post.clone(), &format!("transit/keys/{region}"), None).await;
-    wait_until("the helper's transit engine", ADDRESS, made).await?;
+    wait_until("the helper's transit engine", TAKES, made).await?;
     let rules = ["encrypt", "decrypt"].map(|operation| {
         format!("path \"transit/{operation}/{region}\" {{ capabilities = [\"update\"] }}\n")
     });
@@ -113,14 +110,8 @@ service_registration "kubernetes" {{}}
 
 /// It, as this machine reaches it: at its pod's address.
 pub(super) async fn reach(region: &Region, authority: &Ca) -> Result<Admin> {
-    let address = wait_until("the address of Vault's pod", ADDRESS, async || {
-        let pod = region.api().call(Method::GET, "/api/v1/namespaces/vault/pods/vault-0", None).await;
-        let pod = pod.map_err(|error| error.to_string())?;
-        let address = pod["status"]["podIP"].as_str().and_then(|address| address.parse::<IpAddr>().ok());
-        address.ok_or_else(|| "none yet".to_owned())
-    });
-    let address = SocketAddr::new(address.await?, 8200);
+    let address = vault_address(&region.api().access()).await?;
     let config = client_tls(&authority.pem()).context("trust Vault's authority")?;
-    let target = Target::Tls { address, name: NAME.to_owned(), config };
+    let target = Target::Tls { address, name: VAULT_NAME.to_owned(), config };
     Ok(Admin::of(Client::new(target), &SecretString::default()))
 }
