@@ -192,8 +192,8 @@ impl Environment {
         let token = made.tokens.get(role).ok_or_else(without)?;
         let authority = text(&made.authority)?;
         let address = vault_address(&self.cluster(region)?).await?;
-        let config = client_tls(&authority)
-            .map_err(|source| Error::File { path: made.authority.clone(), source })?;
+        let config =
+            client_tls(&authority).map_err(|source| Error::File { path: made.authority.clone(), source })?;
         let target = Target::Tls { address, name: VAULT_NAME.to_owned(), config };
         Ok(Admin::of(Client::new(target), &SecretString::from(text(token)?)))
     }
@@ -213,14 +213,19 @@ impl Environment {
     /// # Errors
     /// It has no address in time, or there is no authority of its certificate.
     pub async fn entry(&self, region: &Region) -> Result<Client, Error> {
-        let authority = self.public_authority.as_ref().ok_or_else(|| Error::WithoutVault(self.environment.clone()))?;
+        let authority =
+            self.public_authority.as_ref().ok_or_else(|| Error::WithoutVault(self.environment.clone()))?;
         let cluster = self.cluster(region)?;
-        let address = wait_until(format!("the address of {}'s LoadBalancer", region.name), ADDRESS, async || {
-            let service = cluster.call(Method::GET, "/api/v1/namespaces/meridian/services/service", None).await;
-            let service = service.map_err(|error| error.to_string())?;
-            let address = service.pointer("/status/loadBalancer/ingress/0/ip").and_then(|ip| ip.as_str()?.parse().ok());
-            address.ok_or_else(|| "none yet".to_owned())
-        });
+        let address =
+            wait_until(format!("the address of {}'s LoadBalancer", region.name), ADDRESS, async || {
+                let service =
+                    cluster.call(Method::GET, "/api/v1/namespaces/meridian/services/service", None).await;
+                let service = service.map_err(|error| error.to_string())?;
+                let address = service
+                    .pointer("/status/loadBalancer/ingress/0/ip")
+                    .and_then(|ip| ip.as_str()?.parse().ok());
+                address.ok_or_else(|| "none yet".to_owned())
+            });
         let address: IpAddr = address.await?;
         let config = client_tls(&text(authority)?)
             .map_err(|source| Error::File { path: authority.clone(), source })?;

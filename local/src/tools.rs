@@ -147,6 +147,7 @@ pub fn kubernetes(part: KubernetesPart) -> Result<PathBuf, Error> {
         KubernetesPart::Scheduler => ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
         KubernetesPart::Kubelet => ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
         KubernetesPart::Proxy => ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+        KubernetesPart::Kubectl => ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
         KubernetesPart::Etcd => {
             return build::cached(&Recipe {
                 part: "etcd",
@@ -177,6 +178,8 @@ pub enum KubernetesPart {
     Kubelet,
     /// `kube-proxy`.
     Proxy,
+    /// `kubectl`.
+    Kubectl,
     /// `etcd`, which Kubernetes keeps its objects in.
     Etcd,
 }

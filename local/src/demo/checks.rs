@@ -127,7 +127,7 @@ mod tests {
     }
 
     fn issue(sent: i64, received: i64, kid: &str) -> Issue {
-        Issue { pod: 0, sent: at(sent), received: at(received), kid: kid.to_owned(), life: 3 }
+        Issue { target: 0, sent: at(sent), received: at(received), kid: kid.to_owned(), life: 3 }
     }
 
     fn change() -> Change {
@@ -147,7 +147,7 @@ mod tests {
 
     fn look(issues: &[Issue]) -> Sides {
         let client = Client::new(Address::Tcp(([127, 0, 0, 1], 1).into()));
-        let pods = [Arc::new(Target::new("eu-1", "eu", client))];
+        let pods = [Arc::new(Target::pod("eu-1", "eu", client))];
         sides(issues, &pods, &[&change()], |issue| issue.kid == "old", |issue| issue.kid == "new")
     }
 

@@ -19,7 +19,10 @@ pub(crate) async fn check(name: &str) -> Result<()> {
     let environment = Environment::open(name)?;
     let mut targets = Vec::new();
     for region in &environment.regions {
-        let entry = environment.entry(region).await.with_context(|| format!("find the service of {}", region.name))?;
+        let entry = environment
+            .entry(region)
+            .await
+            .with_context(|| format!("find the service of {}", region.name))?;
         targets.push(Target::before(&region.name, &region.name, entry).patience(LATE));
     }
     let load = Load::new(targets, &environment.issuer(), environment.secret().await?);

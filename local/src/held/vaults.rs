@@ -107,7 +107,11 @@ pub(super) async fn make(
 
 impl Work<'_> {
     /// Runs `regions bootstrap` with somebody before it, and gives the shares that it showed.
-    async fn bootstrap(&self, region: &Region, others: &BTreeMap<String, Vault>) -> Result<Vec<SecretString>> {
+    async fn bootstrap(
+        &self,
+        region: &Region,
+        others: &BTreeMap<String, Vault>,
+    ) -> Result<Vec<SecretString>> {
         let plan = region.plan();
         let mut command = Command::new(program("regions")?);
         command.arg("--catalogue").arg(&self.order.catalogue).arg("bootstrap");

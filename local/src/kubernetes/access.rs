@@ -65,14 +65,17 @@ impl Access {
     /// No answer came, or a refusal.
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Error> {
         let call = format!("{method} {path}");
-        let answer = self.send(method, path, body).await?;
-        let value: Value = serde_json::from_slice(&answer.body)
-            .unwrap_or_else(|_| json!({"message": String::from_utf8_lossy(&answer.body)}));
-        if answer.status.is_success() {
-            return Ok(value);
-        }
-        let message = value["message"].as_str().unwrap_or_default().to_owned();
-        Err(Error::Refused { call, status: answer.status, message })
+        answered(call, &self.send(method, path, body).await?)
+    }
+
+    /// Changes an object by a strategic merge patch, which knows containers by their names.
+    ///
+    /// # Errors
+    /// No answer came, or a refusal.
+    pub async fn merge(&self, path: &str, patch: &Value) -> Result<Value, Error> {
+        const KIND: &str = "application/strategic-merge-patch+json";
+        let answer = self.exchange(Method::PATCH, path, KIND, patch.to_string()).await?;
+        answered(format!("PATCH {path}"), &answer)
     }
 
     /// Calls the API, and gives the answer as it is, of any status.
@@ -84,14 +87,29 @@ impl Access {
             Method::PATCH => "application/merge-patch+json",
             _ => "application/json",
         };
+        self.exchange(method, path, kind, body.map(|body| body.to_string()).unwrap_or_default()).await
+    }
+
+    async fn exchange(&self, method: Method, path: &str, kind: &str, body: String) -> Result<Answer, Error> {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, "localhost")
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token.expose_secret()))
             .header(header::CONTENT_TYPE, kind)
-            .body(body.map(|body| body.to_string()).unwrap_or_default().into())
+            .body(body.into())
             .map_err(|error| Error::Prepare { name: path.to_owned(), source: io::Error::other(error) })?;
         Ok(self.client.send(request).await?)
     }
+}
+
+/// The JSON of an answer that is no refusal.
+fn answered(call: String, answer: &Answer) -> Result<Value, Error> {
+    let value: Value = serde_json::from_slice(&answer.body)
+        .unwrap_or_else(|_| json!({"message": String::from_utf8_lossy(&answer.body)}));
+    if answer.status.is_success() {
+        return Ok(value);
+    }
+    let message = value["message"].as_str().unwrap_or_default().to_owned();
+    Err(Error::Refused { call, status: answer.status, message })
 }

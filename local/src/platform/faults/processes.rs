@@ -57,6 +57,18 @@ pub fn thaw(plan: &Plan, which: &Which) -> Result<usize, Error> {
     Ok(found.len())
 }
 
+/// Kills them (SIGKILL). Gives how many there were.
+///
+/// # Errors
+/// The system refused.
+pub fn kill(plan: &Plan, which: &Which) -> Result<usize, Error> {
+    let found = found(plan, which)?;
+    for pid in &found {
+        send(*pid, Signal::KILL);
+    }
+    Ok(found.len())
+}
+
 /// A process that has ended meanwhile needs no signal.
 fn send(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
