@@ -18,10 +18,10 @@ demo: setup ## the main job, live: two regions on real Vaults, under load, throu
 	@target/release/local-region demo
 
 .PHONY: platform
-platform: setup ## regions of an environment, each a whole Kubernetes cluster, left running (ENVIRONMENT=production, NODES=1); as root, on Linux
+platform: setup ## regions of an environment, each a whole Kubernetes cluster, with the release of this checkout in them (ENVIRONMENT=production, NODES=1); as root, on Linux
 	@local/tools/nodes
 	@cargo build -p local-region -p regions
-	@target/debug/local-region up "$(or $(ENVIRONMENT),production)" --nodes "$(or $(NODES),1)"
+	@local/tools/platform "$(or $(ENVIRONMENT),production)" "$(or $(NODES),1)"
 
 .PHONY: platform-down
 platform-down: ## take it down again, with all that is left of it
@@ -57,6 +57,14 @@ test-platform: setup ## regions with nodes, and Vault as a pod of one, reached b
 	@cargo build --workspace
 	@cargo test --package local-region --test platform -- --ignored
 	@cargo test --package regions --test vault -- --ignored
+
+.PHONY: e2e
+e2e: setup ## the chart in two real regions of two nodes, under load: rollouts, drains, crashes, outages (KEEP=1 leaves them up); as root, on Linux
+	@local/tools/nodes
+	@cargo build --workspace
+	@local/tools/platform production 2
+	@code=0; cargo test --package local-region --test e2e -- --ignored --test-threads=1 --nocapture || code=$$?; \
+	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
 
 .PHONY: lint
 lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies
