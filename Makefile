@@ -97,6 +97,10 @@ image: setup ## the three images, without a daemon, and the chart that pins them
 test-image: setup ## the images in containerd, against a real Vault by its name
 	@k8s/tests/image-run
 
+.PHONY: test-reproducible
+test-reproducible: setup ## the images of this commit twice, from clones in different folders with empty caches: the same digests
+	@local/images/reproduce
+
 .PHONY: release
 release: ## push images and chart, and print the release (IMAGE_REPOSITORY names where)
 	@local/images/release
