@@ -181,6 +181,18 @@ pub fn kubernetes(part: KubernetesPart) -> Result<PathBuf, Error> {
     build::cached(&Recipe { part, release, version, module, package, link: &link })
 }
 
+/// Every program that a region is made of: built into the cache where they are missing.
+///
+/// # Errors
+/// One has to be built and cannot be.
+pub fn region() -> Result<(), Error> {
+    use KubernetesPart::{ApiServer, ControllerManager, Etcd, Kubelet, Proxy, Scheduler};
+    for part in [Etcd, ApiServer, ControllerManager, Scheduler, Kubelet, Proxy] {
+        kubernetes(part)?;
+    }
+    coredns().map(drop)
+}
+
 /// A program of Kubernetes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KubernetesPart {
