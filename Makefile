@@ -40,7 +40,7 @@ test-rust: setup ## the Rust programs, against the real Vault
 	@cargo test --workspace --no-fail-fast
 
 .PHONY: test-chart
-test-chart: setup ## the chart: lint, values, manifests of every region, what must be refused
+test-chart: setup ## the chart: lint, values, manifests of every region, what must be refused, a real API server
 	@k8s/tests/run
 
 .PHONY: test-terraform
@@ -59,10 +59,11 @@ test-platform: setup ## regions with nodes, and Vault as a pod of one, reached b
 	@cargo test --package regions --test vault -- --ignored
 
 .PHONY: lint
-lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies
+lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies, the chart's manifests
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@$(deny) --log-level error check bans licenses sources
+	@k8s/tests/run --lint
 
 $(deny): | setup
 	@echo "lint: building cargo-deny $(deny_version), once; this takes about 5 minutes on 2 cores" >&2
