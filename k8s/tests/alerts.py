@@ -211,6 +211,10 @@ CASES = {
     "connections are refused": (
         of("service_connections_over_limit_total", [counts(0, 1), always(0), always(0)]),
         {14: [], 17: ["MeridianRefusesConnections"]}),
+    "a connection is refused now and then": (
+        of("service_connections_over_limit_total", [
+            f"0x{ONSET - 1} " + " ".join(f"{n}x3" for n in range(1, 20)), always(0), always(0)]),
+        {14: [], 17: ["MeridianRefusesConnections"]}),
     "ten pods": (
         {series("service_ready", pod=f"more-{n}"): turns(0, 1) for n in range(7)}, {39: [], 41: ["MeridianAtItsMost"]}),
     "nine pods": ({series("service_ready", pod=f"more-{n}"): turns(0, 1) for n in range(6)}, {60: []}),
@@ -246,9 +250,14 @@ CASES = {
     "a stranger at the socket": (
         one("secrets_agent_refused_callers_total", 0, 1), {9: [], 10: ["MeridianStrangerAtSocket pod=a"], 21: []}),
 }
-# A day has more samples than the others need: one each ten minutes.
-DRAINED = {"step": "10m", "series": [
-    *(f"{series('service_drained', pod=pod)} 1x200" for pod in PODS), *(f"{series('service_ready', pod=pod)} 1x200" for pod in PODS)]}
+
+
+def day(drained, elsewhere, hours):
+    """Half a day and more, with a sample each ten minutes."""
+    lines = [f"{series(name, pod=pod)} {value}x200" for pod in PODS for name, value in (("service_ready", 1), ("service_drained", drained))]
+    lines.append(f"{series('service_drained', namespace='other', pod='x')} {elsewhere}x200")
+    name = f"drained {drained}, elsewhere {elsewhere}, {hours} h"
+    return {"name": name, "step": "10m", "until": f"{hours}h", "series": lines}
 
 
 def scenario(name, changes, minute):
@@ -266,7 +275,8 @@ def told(alert):
 def each_comes_when_it_should(groups):
     looks = {(name, minute): wanted for name, (_, times) in CASES.items() for minute, wanted in times.items()}
     cases = [scenario(name, CASES[name][0], minute) for name, minute in looks]
-    cases += [DRAINED | {"name": f"drained {hours} h", "until": f"{hours}h"} for hours in (11, 13)]
+    days = [(day(1, 0, 11), []), (day(1, 0, 13), ["MeridianDrained"]), (day(0, 1, 13), [])]
+    cases += [case for case, _ in days]
     fired = read(groups, cases)["alerts"]
     wrong, seen = [], set()
     for (name, minute), wanted in looks.items():
@@ -278,7 +288,8 @@ def each_comes_when_it_should(groups):
             assert "<no value>" not in alert["annotation:summary"] and "$" not in alert["annotation:summary"], alert
             assert alert["region"] == "us-east4" and alert["environment"] == "production", alert
     assert not wrong, "\n".join(wrong)
-    assert [told(a) for a in fired["drained 13 h"]] == ["MeridianDrained"] and not fired["drained 11 h"], fired
+    for case, wanted in days:
+        assert [told(alert) for alert in fired[case["name"]]] == wanted, case["name"]
     missing = {alert["alert"] for alert in ALERTS} - seen - {"MeridianDrained"}
     assert not missing, f"no case in which they come: {missing}"
 
@@ -325,7 +336,7 @@ def run():
     check("every alert names its region's own series, and says what to do", every_alert_says_what_to_do)
     groups = rendered()
     check("Prometheus reads the alerts, and refuses broken ones", broken_rules_are_refused, groups)
-    looks = sum(len(times) for _, times in CASES.values()) + 2
+    looks = sum(len(times) for _, times in CASES.values()) + 3
     check(f"each of {len(ALERTS)} alerts comes when it should and only then: {looks} looks", each_comes_when_it_should, groups)
     check("a limit beyond the widest bucket still wakes", a_limit_beyond_the_buckets_still_wakes)
     check("limits are the catalogue's", limits_are_the_catalogues)

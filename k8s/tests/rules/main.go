@@ -102,38 +102,40 @@ func run() (output, error) {
 	return made, nil
 }
 
-// The metrics that an expression reads. Labels that it groups by or matches on count for each of them.
+// The metrics that an expression reads, each with the labels that it is matched on, and grouped or joined by.
 func metrics(language parser.Parser, text string) ([]metric, error) {
 	expression, err := language.ParseExpr(text)
 	if err != nil {
 		return nil, err
 	}
 	var found []metric
-	var named []string
-	parser.Inspect(expression, func(node parser.Node, _ []parser.Node) error {
-		switch node := node.(type) {
-		case *parser.VectorSelector:
-			matchers := map[string]string{}
-			for _, matcher := range node.LabelMatchers {
-				if matcher.Name != labels.MetricName {
-					matchers[matcher.Name] = matcher.Value
-				}
-			}
-			found = append(found, metric{Name: node.Name, Matchers: matchers})
-		case *parser.AggregateExpr:
-			named = append(named, node.Grouping...)
-		case *parser.BinaryExpr:
-			if node.VectorMatching != nil {
-				named = append(named, node.VectorMatching.MatchingLabels...)
+	parser.Inspect(expression, func(node parser.Node, above []parser.Node) error {
+		selector, is := node.(*parser.VectorSelector)
+		if !is {
+			return nil
+		}
+		one := metric{Name: selector.Name, Matchers: map[string]string{}}
+		for _, matcher := range selector.LabelMatchers {
+			if matcher.Name != labels.MetricName {
+				one.Matchers[matcher.Name] = matcher.Value
 			}
 		}
+		one.Labels = slices.Collect(maps.Keys(one.Matchers))
+		for _, outer := range above {
+			switch outer := outer.(type) {
+			case *parser.AggregateExpr:
+				one.Labels = append(one.Labels, outer.Grouping...)
+			case *parser.BinaryExpr:
+				if outer.VectorMatching != nil {
+					one.Labels = append(one.Labels, outer.VectorMatching.MatchingLabels...)
+				}
+			}
+		}
+		slices.Sort(one.Labels)
+		one.Labels = slices.Compact(one.Labels)
+		found = append(found, one)
 		return nil
 	})
-	for index := range found {
-		all := append(slices.Collect(maps.Keys(found[index].Matchers)), named...)
-		slices.Sort(all)
-		found[index].Labels = slices.Compact(all)
-	}
 	return found, nil
 }
 
