@@ -63,22 +63,35 @@ def a_drained_region_stays_drained(server, objects):
     assert server.apply(traffic).get("data") == {"state": "drained"}, "a release put the region back into traffic"
 
 
-def regions_promotes_it(server, regions):
-    """The packaged chart, as `regions promote` would apply it to this API server."""
+def promotion(server, regions, catalogue, context):
+    """A dry run of `regions promote` of the packaged chart to the environment qa, whose one region is this server."""
     images = server.folder / "images.yaml"
     images.write_text(json.dumps(rendering.IMAGES))
     package = [rendering.ROOT / "local/images/package", images, "1.2.3", "1700000000", server.folder]
     subprocess.run(package, check=True, capture_output=True)
     kubeconfig = server.kubeconfig()
-    kubeconfig["contexts"][0]["name"] = "meridian-qa-qa"
+    kubeconfig["contexts"][0]["name"] = context
     file = server.folder / "kubeconfig"
     file.write_text(json.dumps(kubeconfig))
-    arguments = ["--catalogue", rendering.CATALOGUES[1], "--env", "qa", "--release", server.folder / "meridian-1.2.3.tgz",
+    arguments = ["--catalogue", catalogue, "--env", "qa", "--release", server.folder / "meridian-1.2.3.tgz",
                  "--helm", rendering.HELM, "--kubeconfig", file, "--dry-run"]
-    done = subprocess.run([regions, "promote", *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run([regions, "promote", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def regions_promotes_it(server, regions):
+    """The packaged chart, as `regions promote` would apply it to this API server."""
+    done = promotion(server, regions, rendering.CATALOGUES[1], "meridian-qa-qa")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     for image in (rendering.IMAGES["service"], rendering.IMAGES["secrets-agent"]):
         assert image in done.stdout, f"the plan does not name {image}"
+
+
+def a_region_without_collectors_is_refused(server, regions):
+    """The catalogue says that Google reads the metrics, and this API server knows nothing of that."""
+    done = promotion(server, regions, rendering.CATALOGUES[0], "meridian-qa-europe-west4")
+    assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
+    for word in ("PodMonitoring", "Rules", "install what serves it"):
+        assert word in done.stderr, done.stderr
 
 
 def run(rendered):
@@ -94,6 +107,7 @@ def run(rendered):
             title = "regions promote plans the packaged chart"
             if regions := newest("regions"):
                 check(title, regions_promotes_it, server, regions)
+                check("a region that nobody reads metrics of is refused", a_region_without_collectors_is_refused, server, regions)
             else:
                 skip(title, "regions is not built; cargo build --package regions")
             check("it serves what the Prometheus operator and Google's collectors serve", definitions.install, server)
