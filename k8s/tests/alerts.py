@@ -61,7 +61,7 @@ def read(groups, cases=()):
     """What the reader says of rule groups: the metrics that they read, and the alerts that fire in each case."""
     program = subprocess.run([Path(__file__).parent / "rules/path"], stdout=subprocess.PIPE, text=True, check=True)
     given = {"rules": yaml.safe_dump({"groups": groups}), "cases": list(cases)}
-    done = subprocess.run([program.stdout.strip()], input=json.dumps(given), capture_output=True, text=True, timeout=120)
+    done = subprocess.run([program.stdout.strip()], input=json.dumps(given), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

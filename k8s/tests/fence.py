@@ -156,9 +156,14 @@ def install(server, policy, binding, namespace):
         selector["matchLabels"]["kubernetes.io/metadata.name"] = namespace
     for one in (policy, binding):
         server.apply(one)
-    # No policy says when it is in force; one that comes later judges every write from then on.
-    probe = copy.deepcopy(policy)
-    probe["metadata"]["name"] = f"{namespace}.probe"
+    in_force(server, policy, binding, namespace)
+
+
+def in_force(server, policy, binding, namespace):
+    """Waits until policies judge. None says when it does; one that comes later judges every write from then on."""
+    name = f"{namespace}.probe"
+    probe, bound = copy.deepcopy(policy), copy.deepcopy(binding)
+    probe["metadata"]["name"] = bound["metadata"]["name"] = name
     probe["spec"] = {
         "failurePolicy": "Fail",
         "matchConstraints": {
@@ -167,9 +172,7 @@ def install(server, policy, binding, namespace):
         },
         "validations": [{"expression": "object.metadata.name != 'probe'", "message": "in force"}],
     }
-    bound = copy.deepcopy(binding)
-    bound["metadata"]["name"] = probe["metadata"]["name"]
-    bound["spec"] = {"policyName": probe["metadata"]["name"], "validationActions": ["Deny"]}
+    bound["spec"] = {"policyName": name, "validationActions": ["Deny"]}
     for one in (probe, bound):
         server.apply(one)
     maps = f"/api/v1/namespaces/{namespace}/configmaps"
@@ -260,6 +263,7 @@ def a_whole_release_is_fenced(server, objects):
     for fence in ("1", "2", "2"):
         for one in stamped(objects, fence):
             server.apply(one)
+    in_force(server, *(only(objects, kind) for kind in KINDS), NAMESPACE)
     for one in stamped(objects, "1"):
         path = f"{server.path(one)}?fieldManager=regions"
         status, answer, _ = server.call("PATCH", path, one, APPLY)
