@@ -242,7 +242,7 @@ CASES = {
     "a secret is stale": (
         one("secrets_agent_secret_stale", 0, 1, secret="tls"), {39: [], 41: ["MeridianSecretStale secret=tls"]}),
     "Vault was restored": (
-        one("secrets_agent_secret_stepped_back", 0, 1, secret="tls"), {10: [], 12: ["MeridianSecretSteppedBack secret=tls"]}),
+        one("secrets_agent_secret_stepped_back", 0, 1, secret="tls"), {10.5: [], 11.5: ["MeridianSecretSteppedBack secret=tls"]}),
     "a service does not watch": (
         one("secrets_agent_instances", 1, 0), {19: [], 21: ["MeridianNobodyWatches pod=a"]}),
     "memory is not locked": (

@@ -112,7 +112,9 @@ def run(rendered):
                 skip(title, "regions is not built; cargo build --package regions")
             check("it serves what the Prometheus operator and Google's collectors serve", definitions.install, server)
             version = server.call("GET", "/version")[1]["gitVersion"]
-            for label, (objects, _) in rendered.items():
+            given = rendered["regions/production/us-east4"][1] | {"monitoring": "operator"}
+            operated = {"a region with an operator": (rendering.template_values(given), given)}
+            for label, (objects, _) in (operated | rendered).items():
                 check(f"Kubernetes {version} takes {label}, and applying again changes nothing", every_object_is_taken, server, objects)
             objects, _ = rendered["regions/production/us-east4"]
             check("its pods are admitted where only restricted pods are", pods_are_admitted_as_restricted, server, objects)

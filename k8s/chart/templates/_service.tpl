@@ -58,9 +58,9 @@ livenessProbe:
   periodSeconds: 10
   timeoutSeconds: 3
   failureThreshold: 3
-# Measured (bench/results): 11 MiB after a load over 64 connections, and 21 kB for each idle one, of which the service
-# takes 8,000 at most: 180 MiB. 8 µs of processor time a request, so that the autoscaler's 70 % of this request are
-# reached at some thousand requests a second.
+# Measured: 11 MiB after a load over 64 connections (bench/results), and 21 kB for each idle one, of which the service
+# takes 8,000 at most: 180 MiB. 8 µs of processor time a request, so that the autoscaler's 70 % of what is requested
+# here are reached at some thousand requests a second.
 resources:
   requests: { cpu: 100m, memory: 64Mi }
   limits: { cpu: "1", memory: 384Mi }
