@@ -40,7 +40,7 @@ test-rust: setup ## the Rust programs, against the real Vault
 	@cargo test --workspace --no-fail-fast
 
 .PHONY: test-chart
-test-chart: setup ## the chart: lint, values, manifests of every region, what must be refused
+test-chart: setup ## the chart: lint, values, manifests of every region, what must be refused, a real API server
 	@k8s/tests/run
 
 .PHONY: test-terraform
@@ -67,10 +67,11 @@ e2e: setup ## the chart in two real regions of two nodes, under load: rollouts, 
 	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
 
 .PHONY: lint
-lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies
+lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies, the chart's manifests
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@$(deny) --log-level error check bans licenses sources
+	@k8s/tests/run --lint
 
 $(deny): | setup
 	@echo "lint: building cargo-deny $(deny_version), once; this takes about 5 minutes on 2 cores" >&2

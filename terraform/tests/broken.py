@@ -10,7 +10,7 @@ ENDS = {"range": "a private IPv4 range with a prefix of /12 to /16, such as 10.4
 BROKEN = {
     "an unknown key of a region": (
         {EUROPE: ("location:", "zone: b\nlocation:")},
-        [f"{EUROPE}: zone: found an unknown key; allowed is geo, kubernetes, location, pools, range, vault, watcher, wave, zones"]),
+        [f"{EUROPE}: zone: found an unknown key; allowed is geo, kubernetes, location, monitoring, pools, range, vault, watcher, wave, zones"]),
     "an unknown key of the environment": (
         {OWN: ("order: 3", "order: 3\nprojekt: x")},
         [f"{OWN}: projekt: found an unknown key; allowed is approle, bake, ceilings, defaults, domain, gates, order, pipeline, project, secrets, waves, workload"]),

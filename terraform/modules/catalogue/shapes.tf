@@ -62,7 +62,9 @@ locals {
   }
   region_keys = {
     required = ["location", "range", "wave"]
-    optional = ["geo", "kubernetes", "pools", "vault", "watcher", "zones"]
+    optional = [
+      "geo", "kubernetes", "monitoring", "pools", "vault", "watcher", "zones",
+    ]
   }
   pool_keys = {
     required = ["machine", "max", "min"]
