@@ -55,7 +55,7 @@ pub(crate) async fn nobody_notices<T>(world: &World, what: &str, happens: impl F
     happened
 }
 
-pub(crate) async fn load(world: &World) -> Arc<Load> {
+async fn load(world: &World) -> Arc<Load> {
     let environment = &world.environment;
     let mut targets = Vec::new();
     for region in &environment.regions {
