@@ -198,7 +198,11 @@ async fn shares_are_encrypted_to_the_keys_of_their_owners() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_of_several_regions_asks_nobody_and_gets_no_document() {
     let third = Third::start().await;
-    third.unattended(&["--first", "--without", "eu"]).await.expect(2).says("cannot be used with '--without <REGION>'");
+    third
+        .unattended(&["--first", "--without", "eu"])
+        .await
+        .expect(2)
+        .says("cannot be used with '--without <REGION>'");
     third.world.eu.pause().unwrap();
     third.world.us.pause().unwrap();
     let (shares, screen) = third.attended(&["--first"]).await;
