@@ -28,7 +28,8 @@ class Workspace:
         copied = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfplan")
         for name in ("modules", "environments"):
             shutil.copytree(TERRAFORM / name, self.folder / "terraform" / name, ignore=copied)
-        shutil.copytree(CATALOGUE, self.folder / "regions" / "catalogue")
+        for name in ("catalogue", "schema"):
+            shutil.copytree(CATALOGUE.parent / name, self.folder / "regions" / name)
         for name in ENVIRONMENTS:
             override = self.environment(name) / "backend_override.tf"
             override.write_text('terraform {\n  backend "local" {}\n}\n')
@@ -125,3 +126,10 @@ def known(value):
     if isinstance(value, list):
         return [known(inner) for inner in value]
     return value
+
+
+def newest(program):
+    """One of our own programs as it was built last, or None."""
+    folders = [TERRAFORM.parent / "target" / kind for kind in ("debug", "release")]
+    built = [folder / program for folder in folders if (folder / program).is_file()]
+    return max(built, key=lambda file: file.stat().st_mtime, default=None)
