@@ -4,18 +4,20 @@ import os
 import re
 import subprocess
 
-from workspace import ENVIRONMENTS, MODULES, TERRAFORM
+from workspace import ENVIRONMENTS, FIRST, MODULES, TERRAFORM
 
 VARIABLES = 15
 PROVIDER = "= 6.50.0"
 
 
-def checks(check):
+def checks(check, space):
     check("format: terraform fmt", formatted)
     check("versions: one Terraform and one provider everywhere", versions)
     check("environments: the same but for their settings and their state", alike)
     for name in MODULES:
-        check(f"module {name}: at most {VARIABLES} variables, all in the README as are the outputs", listed, name)
+        check(f"module {name}: at most {VARIABLES} variables", few, name)
+        check(f"module {name}: the README's tables are current", current, name)
+    check("a README whose tables are not current is noticed", stale, space)
 
 
 def formatted():
@@ -28,6 +30,7 @@ def formatted():
 
 def versions():
     roots = [TERRAFORM / "modules" / name for name in MODULES] + [TERRAFORM / "environments" / name for name in ENVIRONMENTS]
+    roots += [TERRAFORM / name for name in FIRST]
     said = set()
     for folder in roots:
         text = "".join(path.read_text() for path in folder.glob("*.tf"))
@@ -47,17 +50,35 @@ def alike():
         assert len(texts) == 1, f"{name} differs between environments"
     for folder in folders:
         text = (folder / "terraform.tf").read_text()
-        assert f'bucket = "meridian-{folder.name}-terraform-state"' in text
-        assert f'prefix = "environments/{folder.name}"' in text
+        said = dict(re.findall(r'^    (\w+) += "(.*)"$', text, re.MULTILINE))
+        assert said["bucket"] == f"meridian-{folder.name}-terraform-state"
+        assert said["prefix"] == f"environments/{folder.name}"
 
 
-def listed(name):
-    folder = TERRAFORM / "modules" / name
-    readme = (folder / "README.md").read_text()
-    variables = re.findall(r'^variable "(\w+)"', (folder / "variables.tf").read_text(), re.MULTILINE)
-    outputs = re.findall(r'^output "(\w+)"', (folder / "outputs.tf").read_text(), re.MULTILINE)
+def few(name):
+    text = (TERRAFORM / "modules" / name / "variables.tf").read_text()
+    variables = re.findall(r'^variable "(\w+)"', text, re.MULTILINE)
     assert 1 <= len(variables) <= VARIABLES, f"{len(variables)} variables"
-    assert re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE) == variables + outputs
+
+
+def current(name):
+    """The tables of a README, as terraform-docs makes them of the module as it is now."""
+    command = [os.environ["TERRAFORM_DOCS"], "--config", TERRAFORM / ".terraform-docs.yml"]
+    check = [] if os.environ.get("UPDATE") else ["--output-check"]
+    ran = subprocess.run([*command, *check, TERRAFORM / "modules" / name], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, f"{ran.stdout}{ran.stderr}If it is meant: UPDATE=1 terraform/tests/run current"
+
+
+def stale(space):
+    """A description that changes is a README that is not current."""
+    folder = space.module("entry")
+    command = [os.environ["TERRAFORM_DOCS"], "--config", TERRAFORM / ".terraform-docs.yml", "--output-check", folder]
+    text = (folder / "variables.tf").read_text()
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    with space.edited(folder, {"variables.tf": text.replace("Seconds for which resolvers", "Minutes for which resolvers")}):
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode != 0 and "out of date" in ran.stdout + ran.stderr, ran.stdout + ran.stderr
 
 
 def example(space, name):

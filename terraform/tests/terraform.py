@@ -10,7 +10,7 @@ import documents
 import plans
 import policy
 import schemas
-from workspace import ENVIRONMENTS, MODULES, Workspace, newest
+from workspace import MODULES, ROOTS, Workspace, newest
 
 
 def main():
@@ -26,14 +26,14 @@ def main():
 
     with tempfile.TemporaryDirectory(prefix="meridian-terraform-") as folder:
         space = Workspace(folder)
-        documents.checks(check)
+        documents.checks(check, space)
         schemas.generated(check, skip)
         for name in MODULES:
             report.check(f"module {name}: init and validate", valid, space, space.module(name))
             check(f"module {name}: terraform test", tested, space, space.module(name))
             check(f"module {name}: the README's example plans", documents.example, space, name)
-        for name in ENVIRONMENTS:
-            report.check(f"environment {name}: init and validate", valid, space, space.environment(name))
+        for name in ROOTS:
+            report.check(f"{name}: init and validate", valid, space, space.root(name))
         schemas.checks(check, space)
         plans.checks(check, space)
         broken.checks(check, skip, space, newest("regions"))

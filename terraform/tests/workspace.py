@@ -15,6 +15,9 @@ SOURCE = "registry.terraform.io/hashicorp/google"
 SCHEMA = next((TESTS / "schema").glob("google-*.json"))
 MODULES = sorted(path.name for path in (TERRAFORM / "modules").iterdir() if path.is_dir())
 ENVIRONMENTS = sorted(path.name for path in (TERRAFORM / "environments").iterdir() if path.is_dir())
+# What is applied before any environment.
+FIRST = ["bootstrap", "delivery"]
+ROOTS = FIRST + ENVIRONMENTS
 
 # For as long as one command of Terraform may take; all take seconds.
 PATIENCE = 120
@@ -26,12 +29,13 @@ class Workspace:
     def __init__(self, folder):
         self.folder = Path(folder)
         copied = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfplan")
-        for name in ("modules", "environments"):
+        for name in ("modules", "environments", *FIRST):
             shutil.copytree(TERRAFORM / name, self.folder / "terraform" / name, ignore=copied)
+        shutil.copy(TERRAFORM / "platform.yaml", self.folder / "terraform")
         for name in ("catalogue", "schema"):
             shutil.copytree(CATALOGUE.parent / name, self.folder / "regions" / name)
-        for name in ENVIRONMENTS:
-            override = self.environment(name) / "backend_override.tf"
+        for name in ROOTS:
+            override = self.root(name) / "backend_override.tf"
             override.write_text('terraform {\n  backend "local" {}\n}\n')
         self.configuration = self.folder / "terraform.tfrc"
         self.configuration.write_text(
@@ -44,6 +48,9 @@ class Workspace:
 
     def environment(self, name):
         return self.folder / "terraform" / "environments" / name
+
+    def root(self, name):
+        return self.folder / "terraform" / name if name in FIRST else self.environment(name)
 
     def catalogue(self, environment):
         return self.folder / "regions" / "catalogue" / environment
