@@ -5,10 +5,13 @@ import tempfile
 
 import report
 
+import access
+import agreement
 import broken
 import documents
 import plans
 import policy
+import restore
 import schemas
 from workspace import MODULES, ROOTS, Workspace, newest
 
@@ -36,8 +39,11 @@ def main():
             report.check(f"{name}: init and validate", valid, space, space.root(name))
         schemas.checks(check, space)
         plans.checks(check, space)
+        agreement.checks(check, space)
+        access.checks(check, skip, space, newest("regions"))
         broken.checks(check, skip, space, newest("regions"))
         policy.checks(check, space)
+        restore.checks(check, skip, newest("regions"))
     report.finish("terraform")
 
 
