@@ -81,12 +81,12 @@ def taken(server, space, accounts):
     for context, variables in said["contexts"].items():
         accounts["rotator" if context.endswith("-rotator") else "promoter"] = variables["GOOGLE_SERVICE_ACCOUNT"]
     assert len(set(accounts.values())) == 2, accounts
-    status, answer, _ = server.call("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "vault"}})
-    assert status == 201, answer
     for one in said["access"]["items"]:
-        place = f"/namespaces/{one['metadata']['namespace']}" if "namespace" in one["metadata"] else ""
-        status, answer, warnings = server.call("POST", f"{RBAC}{place}/{one['kind'].lower()}s?fieldValidation=Strict", one)
-        assert status == 201 and not warnings, f"{one['kind']} {one['metadata']}: {answer}{warnings}"
+        metadata, group = one["metadata"], "/api/v1" if one["kind"] == "Namespace" else RBAC
+        place = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
+        path = f"{group}{place}/{one['kind'].lower()}s/{metadata['name']}?fieldManager=operator&fieldValidation=Strict"
+        status, answer, warnings = server.call("PATCH", path, one, "application/apply-patch+yaml")
+        assert status in (200, 201) and not warnings, f"{one['kind']} {metadata}: {answer}{warnings}"
 
 
 def may(server, account, asked):

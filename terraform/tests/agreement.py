@@ -115,7 +115,7 @@ def bound(space, environment):
         for one in objects:
             if one["kind"] == "ServiceAccount" and IDENTITY in one["metadata"].get("annotations", {}):
                 annotated.add(f"{one['metadata']['namespace']}/{one['metadata']['name']}")
-    # Vault's own is annotated by `regions` (regions/tests/terraform.rs); its snapshots' by who takes them.
+    # Vault's own is annotated by `regions` (regions/tests/terraform); its snapshots' by who takes them.
     ours = {account for account in bindings if account.split("/")[0] == rendering.NAMESPACE}
     assert ours == annotated, f"bound in Google Cloud: {ours}; annotated in the chart: {annotated}"
     assert set(bindings) - ours == {"vault/vault", "vault/vault-snapshots"}, bindings

@@ -24,10 +24,12 @@ PATIENCE = 120
 
 
 class Workspace:
-    """The copy. `folder` is laid out as the checkout is."""
+    """The copy. `folder` is laid out as the checkout is. With `direct`, a folder to keep it in, the provider is the real
+    one, as its registry has it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, direct=None):
         self.folder = Path(folder)
+        self.folder.mkdir(exist_ok=True)
         copied = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfplan")
         for name in ("modules", "environments", *FIRST):
             shutil.copytree(TERRAFORM / name, self.folder / "terraform" / name, ignore=copied)
@@ -38,10 +40,14 @@ class Workspace:
             override = self.root(name) / "backend_override.tf"
             override.write_text('terraform {\n  backend "local" {}\n}\n')
         self.configuration = self.folder / "terraform.tfrc"
-        self.configuration.write_text(
-            "provider_installation {\n"
-            f"  filesystem_mirror {{\n    path = {json.dumps(os.environ['PROVIDER_MIRROR'])}\n  }}\n"
-            "}\n")
+        if direct:
+            direct.mkdir(parents=True, exist_ok=True)
+            # No lock file is committed: versions are exact, and Terraform checks the provider's signature.
+            self.configuration.write_text(
+                f"plugin_cache_dir = {json.dumps(str(direct))}\nplugin_cache_may_break_dependency_lock_file = true\n")
+        else:
+            mirror = json.dumps(os.environ["PROVIDER_MIRROR"])
+            self.configuration.write_text(f"provider_installation {{\n  filesystem_mirror {{\n    path = {mirror}\n  }}\n}}\n")
 
     def module(self, name):
         return self.folder / "terraform" / "modules" / name
@@ -56,7 +62,9 @@ class Workspace:
         return self.folder / "regions" / "catalogue" / environment
 
     def terraform(self, folder, *arguments):
-        """Runs Terraform in `folder`; gives its exit code, output and errors."""
+        """Runs Terraform in `folder`, which is initialised before; gives its exit code, output and errors."""
+        if arguments[0] != "init" and not (folder / ".terraform").exists():
+            self.init(folder)
         environment = {
             name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ
         } | {
@@ -64,6 +72,9 @@ class Workspace:
             "PROVIDER_SCHEMA": str(SCHEMA),
             "TF_CLI_CONFIG_FILE": str(self.configuration),
             "TF_IN_AUTOMATION": "1",
+            # A registry that does not answer is told of soon.
+            "TF_REGISTRY_CLIENT_TIMEOUT": "10",
+            "TF_REGISTRY_DISCOVERY_RETRY": "1",
         }
         return subprocess.run(
             [os.environ["TERRAFORM"], f"-chdir={folder}", *arguments],

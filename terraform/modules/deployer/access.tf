@@ -62,7 +62,19 @@ locals {
     ],
   )
 
-  access = flatten([
+  # Where those rights are; as strict as `regions` and the chart want them.
+  namespaces = [
+    for namespace in sort(concat([var.namespace], tolist(var.vault_namespaces))) : {
+      apiVersion = "v1"
+      kind       = "Namespace"
+      metadata = {
+        name   = namespace
+        labels = { for mode in ["audit", "enforce", "warn"] : "pod-security.kubernetes.io/${mode}" => "restricted" }
+      }
+    }
+  ]
+
+  access = concat(local.namespaces, flatten([
     for grant in local.grants : [
       {
         apiVersion = "rbac.authorization.k8s.io/v1"
@@ -87,5 +99,5 @@ locals {
         }]
       },
     ]
-  ])
+  ]))
 }

@@ -9,6 +9,6 @@ output "accounts" {
 }
 
 output "access" {
-  description = "What the jobs may do in each cluster, as a list of Kubernetes' objects."
+  description = "What the jobs may do in each cluster, and the namespaces of it, as a list of Kubernetes' objects."
   value       = { apiVersion = "v1", kind = "List", items = local.access }
 }

@@ -89,6 +89,8 @@ resource "google_container_node_pool" "this" {
     machine_type = each.value.machine
     spot         = each.value.spot
     image_type   = "COS_CONTAINERD"
+    disk_type    = "pd-balanced"
+    disk_size_gb = 50
 
     service_account = google_service_account.nodes.email
     # Rights are the service account's, not the scope's.

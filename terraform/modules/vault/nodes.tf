@@ -35,6 +35,8 @@ resource "google_container_node_pool" "vault" {
     machine_type = var.machine
     spot         = false
     image_type   = "COS_CONTAINERD"
+    disk_type    = "pd-balanced"
+    disk_size_gb = 50
 
     service_account = var.nodes_account
     # Rights are the service account's, not the scope's.
