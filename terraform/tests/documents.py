@@ -1,5 +1,6 @@
 """What a reader relies on: examples that plan, lists of variables and outputs that are whole, names and bounds."""
 
+import json
 import os
 import re
 import subprocess
@@ -18,6 +19,8 @@ def checks(check, space):
         check(f"module {name}: at most {VARIABLES} variables", few, name)
         check(f"module {name}: the README's tables are current", current, name)
     check("a README whose tables are not current is noticed", stale, space)
+    check("documents: every link leads somewhere", linked)
+    check("documents: runbooks name what Terraform makes and tells", named)
 
 
 def formatted():
@@ -79,6 +82,35 @@ def stale(space):
     with space.edited(folder, {"variables.tf": text.replace("Seconds for which resolvers", "Minutes for which resolvers")}):
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode != 0 and "out of date" in ran.stdout + ran.stderr, ran.stdout + ran.stderr
+
+
+def linked():
+    """Links between files, and to headings in them."""
+    for page in [*TERRAFORM.glob("*.md"), *TERRAFORM.glob("*/*.md"), *TERRAFORM.glob("modules/*/*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+            path, _, heading = target.partition("#")
+            there = (page.parent / path).resolve() if path else page
+            assert there.exists(), f"{page.relative_to(TERRAFORM)}: {target}"
+            if heading:
+                text = (there / "README.md" if there.is_dir() else there).read_text()
+                titles = [re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)]
+                assert heading in titles, f"{page.relative_to(TERRAFORM)}: {target}; it has {titles}"
+
+
+def named():
+    """Addresses and outputs in runbooks and the README."""
+    production = json.loads((TERRAFORM / "tests" / "golden" / "production.json").read_text())
+    outputs = set(re.findall(r'^output "(\w+)"', (TERRAFORM / "environments" / "production" / "outputs.tf").read_text(), re.MULTILINE))
+    seen = 0
+    for page in [TERRAFORM / "README.md", *TERRAFORM.glob("runbooks/*.md"), TERRAFORM / "modules" / "vault" / "README.md"]:
+        text = page.read_text()
+        for address in re.findall(r"import '(module\.[^']+)'", text):
+            assert address in production, f"{page.name}: {address}"
+            seen += 1
+        for output in re.findall(r"output (?:-json )?([a-z_]+)[: ]", text.replace("terraform output vaults", "output vaults")):
+            assert output in outputs or output == "failover_seconds", f"{page.name}: output {output}"
+            seen += 1
+    assert seen >= 6, seen
 
 
 def example(space, name):
