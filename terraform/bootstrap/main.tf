@@ -13,11 +13,6 @@ module "catalogue" {
   folder   = "${local.catalogue}/${each.key}"
 }
 
-provider "google" {
-  # Nothing here belongs to a project that is there already.
-  user_project_override = false
-}
-
 locals {
   catalogue = "${path.module}/../../regions/catalogue"
   environments = toset([

@@ -46,7 +46,7 @@ def versions():
 
 def alike():
     folders = [TERRAFORM / "environments" / name for name in ENVIRONMENTS]
-    names = {tuple(sorted(path.name for path in folder.glob("*.tf"))) for folder in folders}
+    names = {tuple(sorted(str(path.relative_to(folder)) for path in [*folder.glob("*.tf"), *folder.glob("tests/*")])) for folder in folders}
     assert len(names) == 1, names
     for name in set(*names) - {"settings.tf"}:
         texts = {(folder / name).read_text().replace(folder.name, "ENVIRONMENT") for folder in folders}

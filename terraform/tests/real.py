@@ -28,19 +28,18 @@ def checks(check, skip):
                 skip(title, f"its registry is not reached from here ({'; '.join(lines)[:160]})")
             return
         for name in MODULES:
-            check(f"real provider: module {name} is valid, and tested", valid, space, space.module(name), True)
+            check(f"real provider: module {name} is valid, and tested", valid, space, space.module(name))
         for name in ROOTS:
-            check(f"real provider: {name} is valid", valid, space, space.root(name), False)
+            check(f"real provider: {name} is valid, and tested", valid, space, space.root(name))
 
 
 def initialised(ran):
     raise AssertionError(ran.stdout + ran.stderr)
 
 
-def valid(space, folder, tests):
+def valid(space, folder):
     space.init(folder)
     errors = space.errors(folder, "validate")
     assert not errors, "\n".join(errors)
-    if tests:
-        said = space.done(folder, "test", "-no-color")
-        assert "Success!" in said, said
+    said = space.done(folder, "test", "-no-color")
+    assert "Success!" in said, said

@@ -50,6 +50,7 @@ def modules(space):
 def roots(space):
     for name in ROOTS:
         check(f"{name}: init and validate", valid, space, space.root(name))
+        check(f"{name}: terraform test", tested, space, space.root(name))
     plans.checks(check, space)
     costs.checks(check, space)
     agreement.checks(check, space)
