@@ -1,12 +1,15 @@
 """Where Terraform, the chart, the pipeline and the service must say the same: what one makes, another names."""
 
+import functools
 import importlib.util
 import json
+import os
 import re
 import subprocess
 from importlib.machinery import SourceFileLoader
 
 import rendering
+import yaml
 
 import plans
 from workspace import CATALOGUE, ENVIRONMENTS, TERRAFORM, resources
@@ -34,16 +37,18 @@ def checks(check, space):
     check("service: the README's time of a fail-over is the one that is worked out", worked_out, space)
 
 
+@functools.cache
 def rendered(environment):
     """(region, the chart's objects) of each region of an environment."""
-    for file in sorted((CATALOGUE / environment).glob("[!_]*.yaml")):
-        yield file.stem, rendering.template(rendering.value_arguments(CATALOGUE, environment, file.stem))
+    names = sorted(file.stem for file in (CATALOGUE / environment).glob("[!_]*.yaml"))
+    return [(name, rendering.template(rendering.value_arguments(CATALOGUE, environment, name))) for name in names]
 
 
 def pod(objects):
     return rendering.only(objects, "Deployment")["spec"]["template"]["spec"]
 
 
+@functools.cache
 def outputs(space, environment):
     said = json.loads(space.done(plans.applied(space, environment), "output", "-json"))
     return {name: one["value"] for name, one in said.items()}
@@ -168,7 +173,7 @@ def contexts(space, environment):
     read = set(re.findall(r'setting\("([A-Z_]+)"\)', (ROOT / ".circleci" / "bin" / "google").read_text()))
     named = set(re.findall(r"meridian-[a-z]+", (ROOT / ".circleci" / "config.yml").read_text()))
     said = outputs(space, environment)["contexts"]
-    shared = json.loads(space.done(plans.applied(space, "delivery"), "output", "-json"))["contexts"]["value"]
+    shared = outputs(space, "delivery")["contexts"]
     assert {f"meridian-{environment}", "meridian-registry"} <= named and f"meridian-{environment}" in said
     for context, variables in (said | shared).items():
         # The rest is of the job: files that it writes, and its token.
@@ -211,7 +216,7 @@ def token(pipeline, **changed):
 def evaluated(provider, tokens):
     expressions = {"condition": provider["attribute_condition"]} | provider["attribute_mapping"]
     asked = json.dumps({"expressions": expressions, "tokens": tokens})
-    ran = subprocess.run([rendering.os.environ["CEL"]], input=asked, capture_output=True, text=True, check=False)
+    ran = subprocess.run([os.environ["CEL"]], input=asked, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)
 
@@ -258,7 +263,7 @@ def federated(space):
 def catalogued(space, environment):
     """The pipeline that an environment's file names."""
     text = (space.catalogue(environment) / "_environment.yaml").read_text()
-    return rendering.yaml.safe_load(text)["pipeline"]
+    return yaml.safe_load(text)["pipeline"]
 
 
 def claims(space):

@@ -19,8 +19,8 @@ ENVIRONMENTS = sorted(path.name for path in (TERRAFORM / "environments").iterdir
 FIRST = ["bootstrap", "delivery"]
 ROOTS = FIRST + ENVIRONMENTS
 
-# For as long as one command of Terraform may take; all take seconds.
-PATIENCE = 120
+# For as long as one command of Terraform may take; all take seconds, where nothing else keeps the machine busy.
+PATIENCE = 300
 
 
 class Workspace:
