@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import report
+
 from workspace import ROOTS, TERRAFORM, resources
 
 CONFIGURATION = TERRAFORM / ".checkov.yaml"
@@ -41,6 +43,8 @@ def clean(space):
         seen = {one["resource"] for one in found["passed_checks"] if f"{name}-plan" in one["file_path"]}
         looked = {address for address in resources(plan) if LOOKED.search(address)}
         assert seen and looked <= seen, f"{name}: not looked at: {looked - seen}"
+    passed = [one for one in found["passed_checks"] if MADE_WRONG not in one["file_path"]]
+    report.say(f"     checkov: {len(passed)} passed, {len(failed)} failed in {len(plans)} plans")
 
 
 def noticed(space):
