@@ -44,7 +44,9 @@ test-chart: setup ## the chart: lint, values, manifests of every region, what mu
 	@k8s/tests/run
 
 .PHONY: test-terraform
-test-terraform: setup ## the modules and environments, offline against the google provider's real schema
+test-terraform: setup ## the modules and environments, offline against the google provider's real schema; runbooks, on real Vaults
+	@$(call with_vault_ahead,cargo build --package regions --package local-region)
+	@target/debug/local-region tools >/dev/null
 	@terraform/tests/run
 
 .PHONY: test-pipeline

@@ -331,7 +331,10 @@ def service_is_a_load_balancer(objects, values):
     spec = found["spec"]
     assert spec["type"] == "LoadBalancer" and spec["externalTrafficPolicy"] == "Cluster"
     assert spec["ports"] == [{"name": "public", "port": 443, "targetPort": "public", "protocol": "TCP"}]
-    assert found["metadata"]["annotations"] == {"cloud.google.com/l4-rbs": "enabled"}
+    assert found["metadata"]["annotations"] == {
+        "cloud.google.com/l4-rbs": "enabled",
+        "networking.gke.io/load-balancer-ip-addresses": f"meridian-{values['environment']}-{values['region']}",
+    }
 
 
 def autoscaler_follows_the_catalogue(objects, values):

@@ -364,6 +364,9 @@ broken! {
     no_pools_at_all: [("qa/west.yaml", "pools:\n  steady: { machine: e2-standard-4, min: 1, max: 2 }\n", "")] => [
         "qa/west.yaml:2: pools: found nothing; allowed a map of one or more names; give pools here, or under `defaults` in _environment.yaml",
     ];
+    pool_with_the_name_of_vaults: [("qa/west.yaml", "  steady: {", "  vault: {")] => [
+        "qa/west.yaml:6: pools.vault: found the name `vault`; allowed another name: the pool of the region's Vault has this one",
+    ];
     spot_without_a_fallback: [(ENVIRONMENT, "    steady: { machine: e2-standard-4, min: 2, max: 6 }\n", "")] => [
         "production/_environment.yaml:16: defaults.pools: found spot pools alone; allowed pools that are not spot with 2 nodes or more (max) in all; two replicas need a place when spot nodes are taken away",
     ];
