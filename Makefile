@@ -18,10 +18,10 @@ demo: setup ## the main job, live: two regions on real Vaults, under load, throu
 	@target/release/local-region demo
 
 .PHONY: platform
-platform: setup ## regions of an environment, each a whole Kubernetes cluster, left running (ENVIRONMENT=production, NODES=1); as root, on Linux
+platform: setup ## regions of an environment, each a whole Kubernetes cluster, with the release of this checkout in them (ENVIRONMENT=production, NODES=1); as root, on Linux
 	@local/tools/nodes
 	@cargo build -p local-region -p regions
-	@target/debug/local-region up "$(or $(ENVIRONMENT),production)" --nodes "$(or $(NODES),1)"
+	@local/tools/platform "$(or $(ENVIRONMENT),production)" "$(or $(NODES),1)"
 
 .PHONY: platform-down
 platform-down: ## take it down again, with all that is left of it
@@ -40,11 +40,13 @@ test-rust: setup ## the Rust programs, against the real Vault
 	@cargo test --workspace --no-fail-fast
 
 .PHONY: test-chart
-test-chart: setup ## the chart: lint, values, manifests of every region, what must be refused
+test-chart: setup ## the chart: lint, values, manifests of every region, what must be refused, a real API server
 	@k8s/tests/run
 
 .PHONY: test-terraform
-test-terraform: setup ## the modules and environments, offline against the google provider's real schema
+test-terraform: setup ## the modules and environments, offline against the google provider's real schema; runbooks, on real Vaults
+	@$(call with_vault_ahead,cargo build --package regions --package local-region)
+	@target/debug/local-region tools >/dev/null
 	@terraform/tests/run
 
 .PHONY: test-pipeline
@@ -58,11 +60,20 @@ test-platform: setup ## regions with nodes, and Vault as a pod of one, reached b
 	@cargo test --package local-region --test platform -- --ignored
 	@cargo test --package regions --test vault -- --ignored
 
+.PHONY: e2e
+e2e: setup ## the chart in two real regions of two nodes, under load: rollouts, drains, crashes, outages (KEEP=1 leaves them up); as root, on Linux
+	@local/tools/nodes
+	@cargo build --workspace
+	@local/tools/platform production 2
+	@code=0; cargo test --package local-region --test e2e -- --ignored --test-threads=1 --nocapture || code=$$?; \
+	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
+
 .PHONY: lint
-lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies
+lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies, the chart's manifests
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@$(deny) --log-level error check bans licenses sources
+	@k8s/tests/run --lint
 
 $(deny): | setup
 	@echo "lint: building cargo-deny $(deny_version), once; this takes about 5 minutes on 2 cores" >&2
@@ -88,6 +99,10 @@ image: setup ## the three images, without a daemon, and the chart that pins them
 .PHONY: test-image
 test-image: setup ## the images in containerd, against a real Vault by its name
 	@k8s/tests/image-run
+
+.PHONY: test-reproducible
+test-reproducible: setup ## the images of this commit twice, from clones in different folders with empty caches: the same digests
+	@local/images/reproduce
 
 .PHONY: release
 release: ## push images and chart, and print the release (IMAGE_REPOSITORY names where)
@@ -128,4 +143,4 @@ clean: ## remove what was built here; the cache of built tools stays
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	    /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	    /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	    /^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -19,13 +19,7 @@ pub(crate) enum Command {
     Demo(DemoOptions),
     /// Bring the regions of an environment up, each a whole Kubernetes cluster, and leave them running.
     #[command(after_long_help = PLATFORM)]
-    Up {
-        #[command(flatten)]
-        which: Which,
-        /// Nodes of each region.
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
-        nodes: u8,
-    },
+    Up(UpOptions),
     /// Take an environment down, and remove all that is left of it, however it ended.
     Down {
         /// The environment.
@@ -44,11 +38,75 @@ pub(crate) enum Command {
         /// The environment.
         environment: String,
     },
+    /// Ask every region's service through its LoadBalancer, and verify each token in another region.
+    Check {
+        /// The environment.
+        environment: String,
+    },
+    /// Stop processes of a region (SIGSTOP): connections are taken, and nothing answers.
+    #[command(after_long_help = FAULTS)]
+    Pause(PauseOptions),
+    /// End every fault of a region, or of all regions of an environment.
+    Resume {
+        /// The environment.
+        environment: String,
+        /// The region; all where none is named.
+        region: Option<String>,
+    },
+    /// Drop the packets between a region and something else, and tell nobody.
+    #[command(after_long_help = FAULTS)]
+    Cut {
+        #[command(flatten)]
+        place: Place,
+        /// Another region, or: vault (its own), api (its API server), clients (who come in by its LoadBalancers),
+        /// everything.
+        from: String,
+    },
+    /// Let each packet in or out of a region come later.
+    #[command(after_long_help = FAULTS)]
+    Slow {
+        #[command(flatten)]
+        place: Place,
+        /// By so much, each way; 0 ends it.
+        #[arg(value_parser = clap::value_parser!(u32).range(0..=60_000))]
+        milliseconds: u32,
+    },
+    /// Let every process of a region read another time of day.
+    #[command(after_long_help = FAULTS, allow_negative_numbers = true)]
+    Clock {
+        #[command(flatten)]
+        place: Place,
+        /// Later by so much; earlier where negative; 0 ends it.
+        #[arg(value_parser = clap::value_parser!(i64).range(-1_000_000_000..=1_000_000_000))]
+        seconds: i64,
+    },
     /// Holds the regions of an environment.
     #[command(hide = true)]
     Hold {
         /// The environment.
         environment: String,
+    },
+    /// Holds the registry of all environments.
+    #[command(hide = true)]
+    HoldRegistry {
+        /// Its port.
+        port: u16,
+    },
+    /// Holds packets of a queue of the kernel back.
+    #[command(hide = true)]
+    HoldPackets {
+        /// The queue.
+        queue: u16,
+        /// By so much.
+        milliseconds: u64,
+    },
+    /// Keeps the clocks of a region wrong.
+    #[command(hide = true, allow_negative_numbers = true)]
+    HoldClock {
+        #[command(flatten)]
+        place: Place,
+        /// By so much.
+        seconds: i64,
     },
     /// Runs one node of a region, from inside its namespaces.
     #[command(hide = true)]
@@ -56,18 +114,55 @@ pub(crate) enum Command {
         /// The node's description.
         spec: PathBuf,
     },
+    /// Serves the API of metrics of a region, from inside its network.
+    #[command(hide = true)]
+    Metrics {
+        /// What it is told.
+        spec: PathBuf,
+    },
     /// Get every tool that the tests need, build what is missing, and print where each is.
     Tools,
 }
 
-/// An environment of a catalogue.
+/// What is brought up.
 #[derive(Debug, Args)]
-pub(crate) struct Which {
+pub(crate) struct UpOptions {
     /// The environment.
     pub(crate) environment: String,
     /// The catalogue that has its regions.
     #[arg(long, value_name = "FOLDER", default_value = "local/catalogue")]
     pub(crate) catalogue: PathBuf,
+    /// Nodes of each region. Every second is a spot node, where the region has such a pool.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) nodes: u8,
+    /// Leave the regions without a Vault: only Kubernetes and the registry.
+    #[arg(long)]
+    pub(crate) without_vault: bool,
+    /// The port of the registry that all environments share, on loopback.
+    #[arg(long, value_name = "PORT", default_value_t = local_region::platform::registry::PORT)]
+    pub(crate) registry: u16,
+}
+
+/// A region of an environment that is up.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The environment.
+    pub(crate) environment: String,
+    /// The region.
+    pub(crate) region: String,
+}
+
+/// Which processes are stopped.
+#[derive(Debug, Args)]
+pub(crate) struct PauseOptions {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Only those of one node, from 1. The first has the control plane.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) node: Option<u8>,
+    /// Only those of one program, such as vault, kube-apiserver, service or secrets-agent.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) program: Option<String>,
 }
 
 /// What the demo may be told.
@@ -101,15 +196,36 @@ pub(crate) enum Output {
 
 const PLATFORM: &str = "\
 Every region is real: etcd, API server, controllers, scheduler, and nodes with kubelet, containerd and kube-proxy, in
-network namespaces of its own, with the addresses that the catalogue gives it. Services of type LoadBalancer get
-addresses that this machine reaches. It needs Linux and root. Nothing of the machine is changed but one network
-interface for each environment and its routes.
+network namespaces of its own, with the addresses that the catalogue gives it; and its Vault, a pod with Raft storage
+and TLS, made by `regions bootstrap`, and unsealed by a helper Vault in the place of Cloud KMS. Services of type
+LoadBalancer get addresses that this machine reaches. One OCI registry serves all environments. It needs Linux and
+root. Nothing of the machine is changed but one network interface for each environment and its routes.
+
+On another system, or without root, use contexts of clusters that are there (kind, minikube, GKE): name them in the
+catalogue (kubernetes.context).
 
 Examples:
   local-region up production
   export KUBECONFIG=$(local-region kubeconfig production)
   kubectl --context meridian-production-eu get nodes
+  local-region status production --output json
   local-region down production
+
+Exit codes:
+  0  done
+  2  it could not be; the message says why";
+
+const FAULTS: &str = "\
+A fault lasts until `resume`, or until the environment is taken down. Nothing of this machine outside the environment's
+own namespaces is touched.
+
+Examples:
+  local-region pause production eu --program vault    # its Vault hangs
+  local-region cut production eu us                   # the two do not reach each other
+  local-region cut production eu api                  # operators and nodes do not reach its API server
+  local-region slow production us 80                  # as if it were 160 ms away
+  local-region clock production us -30                # its clocks are 30 s late
+  local-region resume production                      # everything is as it was
 
 Exit codes:
   0  done

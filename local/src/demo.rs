@@ -4,7 +4,6 @@ mod catalogue;
 mod checks;
 mod finale;
 mod interrupts;
-mod load;
 mod region;
 mod report;
 mod scratch;
@@ -24,6 +23,7 @@ use aws_lc_rs::digest;
 use futures_util::future::{join_all, try_join_all};
 use jiff::Timestamp;
 use local_region::documents;
+use local_region::load::{Load, Target};
 use local_region::pki::Ca;
 use local_region::pod::Site;
 use local_region::programs::program;
@@ -35,7 +35,6 @@ use crate::cli::{DemoOptions, Output};
 use catalogue::Catalogue;
 use documents::{KeyState, Rotation, SigningKey};
 use interrupts::{AbortOnDrop, Ended, Interrupts};
-use load::{Load, Target};
 use region::Region;
 use scratch::Scratch;
 use stage::Stage;
@@ -95,8 +94,8 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
         Ended::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
     };
     let targets = regions.iter().flat_map(|region| &region.pods);
-    let targets = targets.map(|pod| Target::new(&pod.name, &pod.region, pod.public.clone())).collect();
-    let load = Load::new(targets, start.secret.clone());
+    let targets = targets.map(|pod| Target::pod(&pod.name, &pod.region, pod.public.clone())).collect();
+    let load = Load::new(targets, documents::ISSUER, start.secret.clone());
     let mut stage = Stage {
         timeline: &timeline,
         site,
@@ -234,7 +233,7 @@ async fn show(timeline: &Timeline, load: &Load) {
     let mut said = 0;
     loop {
         tick.tick().await;
-        let failed: u64 = load.pods.iter().map(|pod| pod.tally.failed()).sum();
+        let failed: u64 = load.targets.iter().map(|pod| pod.tally.failed()).sum();
         let (verified, unverifiable) = (load.verdicts.verified(), load.verdicts.unverifiable_so_far());
         timeline.live(format!(
             "{:.0} s   {} requests, {failed} failed   {verified} tokens verified in the other region, {unverifiable} unverifiable",
@@ -243,7 +242,7 @@ async fn show(timeline: &Timeline, load: &Load) {
         ));
         if failed + unverifiable > said {
             said = failed + unverifiable;
-            let figures = load::Figures::of(load);
+            let figures = local_region::load::Figures::of(load);
             let last = figures.failures.last().cloned().or_else(|| load.verdicts.refusals().pop());
             timeline.alarm(&format!(
                 "{failed} requests failed, {unverifiable} tokens unverifiable; {}",

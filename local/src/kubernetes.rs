@@ -3,6 +3,7 @@
 //! Deployments get their ReplicaSets and pods from the real controllers. With no kubelet there, pods stay
 //! pending, and a test says itself how they fare by writing their status. [`crate::platform`] adds nodes.
 
+mod access;
 mod audit;
 mod kubeconfig;
 
@@ -13,9 +14,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ipnet::Ipv4Net;
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use secrecy::SecretString;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::http::{self, Client, StatusCode, Target};
@@ -25,6 +28,7 @@ use crate::process::{self, Process, Program, Signal};
 use crate::tools::{self, KubernetesPart};
 use crate::wait::{NotInTime, wait_until};
 
+pub use access::Access;
 pub use audit::Write;
 pub use kubeconfig::Kubeconfig;
 
@@ -239,6 +243,11 @@ impl KubernetesApi {
         &self.ca
     }
 
+    /// That authority's certificate, as objects of Kubernetes hold it.
+    pub fn ca_bundle(&self) -> String {
+        STANDARD.encode(self.ca.pem())
+    }
+
     /// Its folder, with the logs of its parts.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -277,27 +286,12 @@ impl KubernetesApi {
         path: &str,
         body: Option<Value>,
     ) -> Result<Value, Error> {
-        let kind = match method {
-            ::http::Method::PATCH => "application/merge-patch+json",
-            _ => "application/json",
-        };
-        let call = format!("{method} {path}");
-        let request = ::http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header(::http::header::HOST, "localhost")
-            .header(::http::header::AUTHORIZATION, format!("Bearer {}", self.admin_token().expose_secret()))
-            .header(::http::header::CONTENT_TYPE, kind)
-            .body(body.map(|body| body.to_string()).unwrap_or_default().into())
-            .map_err(|error| Error::Prepare { name: self.name.clone(), source: io::Error::other(error) })?;
-        let answer = self.client.send(request).await?;
-        let value: Value = serde_json::from_slice(&answer.body)
-            .unwrap_or_else(|_| json!({"message": String::from_utf8_lossy(&answer.body)}));
-        if answer.status.is_success() {
-            return Ok(value);
-        }
-        let message = value["message"].as_str().unwrap_or_default().to_owned();
-        Err(Error::Refused { call, status: answer.status, message })
+        self.access().call(method, path, body).await
+    }
+
+    /// The API as the administrator sees it.
+    pub fn access(&self) -> Access {
+        Access::new(self.client.clone(), self.admin_token())
     }
 
     /// Every write that the API server took part in so far, in order, from its audit log.
@@ -481,7 +475,15 @@ fn api_server(
             .argument(format!("--service-cluster-ip-range={}", inside.services))
             .argument(flag("kubelet-client-certificate", &files.client.certificate))
             .argument(flag("kubelet-client-key", &files.client.key))
-            .argument(flag("client-ca-file", &files.ca)),
+            .argument(flag("client-ca-file", &files.ca))
+            // By these it passes callers on to the API of metrics.
+            .argument(flag("proxy-client-cert-file", &files.client.certificate))
+            .argument(flag("proxy-client-key-file", &files.client.key))
+            .argument(flag("requestheader-client-ca-file", &files.ca))
+            .arguments([
+                "--requestheader-allowed-names=kube-apiserver",
+                "--requestheader-username-headers=X-Remote-User",
+            ]),
         None => program
             .arguments(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
             .arguments(["--endpoint-reconciler-type=none", "--authorization-mode=RBAC"])

@@ -4,9 +4,11 @@
 //! authority, a small HTTP client, and a proxy that produces faults. Nothing here ships.
 
 pub mod documents;
+pub mod environment;
 pub mod http;
 pub mod issuer;
 pub mod kubernetes;
+pub mod load;
 pub mod pki;
 pub mod platform;
 pub mod pod;
@@ -14,6 +16,7 @@ pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod proxy;
+pub mod terminal;
 pub mod tools;
 pub mod vault;
 pub mod wait;

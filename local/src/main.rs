@@ -5,9 +5,10 @@ mod demo;
 mod held;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
-use local_region::platform::Spec;
+use local_region::platform::{Spec, faults, metrics};
 use local_region::tools;
 
 use cli::{Cli, Command};
@@ -17,12 +18,26 @@ const TROUBLE: u8 = 2;
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Demo(options) => demo::main(&options),
-        Command::Up { which, nodes } => block_on(held::up(&which, nodes)),
+        Command::Up(options) => block_on(held::up(&options)),
         Command::Down { environment } => block_on(held::down(&environment)),
+        Command::HoldRegistry { port } => block_on(held::hold_registry(port)),
         Command::Hold { environment } => block_on(held::hold(&environment)),
+        Command::Check { environment } => block_on(held::check::check(&environment)),
+        Command::Pause(options) => ended(held::faults::pause(&options)),
+        Command::Resume { environment, region } => {
+            block_on(held::faults::resume(&environment, region.as_deref()))
+        }
+        Command::Cut { place, from } => ended(held::faults::cut(&place, &from)),
+        Command::Slow { place, milliseconds } => block_on(held::faults::slow(&place, milliseconds)),
+        Command::Clock { place, seconds } => block_on(held::faults::clock(&place, seconds)),
+        Command::HoldPackets { queue, milliseconds } => {
+            ended(faults::hold_delay(queue, Duration::from_millis(milliseconds)).map_err(Into::into))
+        }
+        Command::HoldClock { place, seconds } => block_on(held::faults::hold_clock(&place, seconds)),
         Command::Status { environment, output } => ended(held::status(&environment, output)),
         Command::Kubeconfig { environment } => ended(held::kubeconfig(&environment)),
         Command::Node { spec } => ended(Spec::run(&spec).map_err(Into::into)),
+        Command::Metrics { spec } => block_on(async { Ok(metrics::Spec::run(&spec).await?) }),
         Command::Tools => match tools::vault() {
             Ok(vault) => {
                 println!("vault  {}", vault.display());

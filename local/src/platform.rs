@@ -6,11 +6,17 @@
 //! by [`clean`]. It needs Linux and root.
 
 mod balancer;
+mod cgroups;
 mod dns;
+pub mod faults;
+pub mod forward;
 pub mod images;
+pub mod metrics;
 pub mod network;
 mod node;
 mod region;
+pub mod registry;
+mod rights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -26,7 +32,7 @@ use crate::wait::NotInTime;
 
 pub use network::{Network, clean};
 pub use node::{Parts, Spec};
-pub use region::Region;
+pub use region::{Region, Setup};
 
 /// Why a region could not be brought up.
 #[derive(Debug, thiserror::Error)]
@@ -102,8 +108,19 @@ pub struct Plan {
     pub services: Ipv4Net,
     /// Addresses of its pods.
     pub pods: Ipv4Net,
+    /// Its node pools.
+    pub pools: Vec<Pool>,
     /// How many nodes it has, at most nine.
     pub count: u8,
+}
+
+/// A node pool of the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Its name, which each of its nodes carries as a label.
+    pub name: String,
+    /// Whether its nodes are spot nodes, with the label and the taint of one.
+    pub spot: bool,
 }
 
 impl Plan {
@@ -120,6 +137,12 @@ impl Plan {
     /// Address of a node, from 1. The first also has the control plane.
     pub fn address(&self, node: u8) -> std::net::Ipv4Addr {
         nth(self.nodes, 1 + u32::from(node))
+    }
+
+    /// The pool of a node, from 1: those that are not spot and those that are, by turns.
+    fn pool(&self, node: u8) -> Option<&Pool> {
+        let of = |spot| self.pools.iter().find(|pool| pool.spot == spot);
+        of(node.is_multiple_of(2)).or_else(|| of(false))
     }
 
     /// Addresses of a node's pods.
@@ -161,10 +184,6 @@ fn run(program: &str, arguments: &[&str]) -> Result<String, Error> {
 /// # Errors
 /// One of them cannot be had.
 pub fn parts() -> Result<Parts, Error> {
-    let unpacked = |package: &'static str, file: &str| -> Result<PathBuf, Error> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/images/unpacked");
-        Ok(PathBuf::from(run(script, &[package, file])?.trim()))
-    };
     let bridge = PathBuf::from("/usr/lib/cni/bridge");
     let bridge = if bridge.is_file() {
         bridge
@@ -180,6 +199,12 @@ pub fn parts() -> Result<Parts, Error> {
     })
 }
 
+/// A program of a Debian package: on PATH, else unpacked into the cache without being installed.
+fn unpacked(package: &str, file: &str) -> Result<PathBuf, Error> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/images/unpacked");
+    Ok(PathBuf::from(run(script, &[package, file])?.trim()))
+}
+
 /// Where environments that are left running have their folders.
 pub fn folder() -> PathBuf {
     tools::cache().join("platform")
@@ -190,10 +215,15 @@ pub fn folder() -> PathBuf {
 /// # Errors
 /// The system does not say.
 pub fn resident(nodes: &[String]) -> Result<u64, Error> {
-    let mut all = BTreeSet::new();
+    Ok(processes(nodes)?.into_iter().map(|pid| field(pid, "VmRSS:").unwrap_or_default() * 1024).sum())
+}
+
+/// The processes of these nodes, and all that they have started, by id.
+fn processes(nodes: &[String]) -> Result<Vec<u32>, Error> {
+    let mut own = BTreeSet::new();
     for node in nodes {
         let pids = run("ip", &["netns", "pids", node])?;
-        all.extend(pids.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        own.extend(pids.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
     }
     // The processes of pods are in namespaces of their own, below the node's.
     let mut parents = BTreeMap::new();
@@ -202,25 +232,26 @@ pub fn resident(nodes: &[String]) -> Result<u64, Error> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        let number = |field: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-            line.split_whitespace().next()?.parse::<u64>().ok()
-        };
-        let parent = number("PPid:").and_then(|parent| u32::try_from(parent).ok()).unwrap_or_default();
-        parents.insert(pid, (parent, number("VmRSS:").unwrap_or_default() * 1024));
+        let parent = field(pid, "PPid:").and_then(|parent| u32::try_from(parent).ok());
+        parents.insert(pid, parent.unwrap_or_default());
     }
-    let belongs = |pid: u32| {
-        let mut at = Some(pid);
-        while let Some(own) = at {
-            if all.contains(&own) {
+    let belongs = |pid: &u32| {
+        let mut at = Some(*pid);
+        while let Some(pid) = at {
+            if own.contains(&pid) {
                 return true;
             }
-            at = parents.get(&own).map(|(parent, _)| *parent).filter(|parent| *parent != 0);
+            at = parents.get(&pid).copied().filter(|parent| *parent != 0);
         }
         false
     };
-    Ok(parents.iter().filter(|(pid, _)| belongs(**pid)).map(|(_, (_, resident))| resident).sum())
+    Ok(parents.keys().copied().filter(belongs).collect())
+}
+
+/// A number of `/proc/PID/status`; nothing when the process has ended.
+fn field(pid: u32, name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
 /// Whether this machine and its user can have regions with nodes.
@@ -260,8 +291,22 @@ mod tests {
             nodes: net("10.72.0.0/20"),
             services: net("10.72.16.0/20"),
             pods: net("10.73.0.0/16"),
+            pools: [("on-demand", false), ("spot", true)]
+                .map(|(name, spot)| Pool { name: name.into(), spot })
+                .into(),
             count: 2,
         }
+    }
+
+    #[test]
+    fn the_first_node_is_never_a_spot_node() {
+        let mut plan = plan();
+        let names = |plan: &Plan| [1, 2, 3].map(|node| plan.pool(node).map(|pool| pool.name.clone()));
+        assert_eq!(names(&plan), ["on-demand", "spot", "on-demand"].map(|name| Some(name.to_owned())));
+        plan.pools.pop();
+        assert_eq!(names(&plan), ["on-demand"; 3].map(|name| Some(name.to_owned())));
+        plan.pools.clear();
+        assert_eq!(names(&plan), [None, None, None]);
     }
 
     #[test]

@@ -9,8 +9,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -311,7 +309,7 @@ impl VaultServer {
 
     /// Its API, with this token.
     pub fn with_token(&self, token: &SecretString) -> Admin {
-        Admin::new(self.client.clone(), token)
+        Admin::of(self.client.clone(), token)
     }
 
     /// Seals it: it answers 503 to everything until [`VaultServer::unseal`].
@@ -343,25 +341,9 @@ impl VaultServer {
     /// A root token made from shares, as `vault operator generate-root` makes one.
     ///
     /// # Errors
-    /// Vault refused, or the shares do not suffice.
+    /// As [`Admin::generate_root`].
     pub async fn generate_root(&self, shares: &[SecretString]) -> Result<SecretString, Error> {
-        let (admin, put) = (self.with_token(&SecretString::default()), ::http::Method::PUT);
-        let (attempt, update) = ("sys/generate-root/attempt", "sys/generate-root/update");
-        let lacks = |field| Error::Lacks { call: format!("PUT /v1/{update}"), field };
-        admin.call(::http::Method::DELETE, attempt, None).await?;
-        let begun = admin.call(put.clone(), attempt, Some(json!({}))).await?;
-        for share in shares {
-            let body = json!({"key": share.expose_secret(), "nonce": begun["nonce"]});
-            let answer = admin.call(put.clone(), update, Some(body)).await?;
-            if answer["complete"] == true {
-                let encoded = answer["encoded_token"].as_str().unwrap_or_default().trim_end_matches('=');
-                let bytes = STANDARD_NO_PAD.decode(encoded).map_err(|_| lacks("encoded_token"))?;
-                let pad = begun["otp"].as_str().unwrap_or_default().bytes();
-                let token: Vec<u8> = bytes.into_iter().zip(pad).map(|(byte, pad)| byte ^ pad).collect();
-                return String::from_utf8(token).map(Into::into).map_err(|_| lacks("encoded_token"));
-            }
-        }
-        Err(lacks("encoded_token"))
+        self.with_token(&SecretString::default()).generate_root(shares).await
     }
 
     /// Freezes it (SIGSTOP): connections are taken by the kernel, and nothing answers.

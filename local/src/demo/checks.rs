@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use jiff::Timestamp;
 use local_region::http::StatusCode;
+use local_region::load::{Issue, Target};
 use local_region::pod::Pod;
 use local_region::vault::Error as VaultError;
 use local_region::wait::wait_until;
@@ -12,7 +13,6 @@ use secrecy::SecretString;
 use secrets_agent_client::Error as AgentError;
 use serde_json::{Value, json};
 
-use super::load::{Issue, Target};
 use super::region::Region;
 use super::watcher::Change;
 
@@ -21,7 +21,7 @@ const GONE: Duration = Duration::from_secs(5);
 
 /// Whether a pod gives a token for this secret of the client.
 pub(crate) async fn takes_secret(pod: &Pod, secret: &SecretString) -> Result<bool> {
-    let request = super::load::token_request(&pod.public, secret)?;
+    let request = local_region::load::token_request(&pod.public, secret)?;
     let answer = pod.public.send(request).await?;
     match answer.status {
         StatusCode::OK => Ok(true),
@@ -99,7 +99,7 @@ pub(crate) fn sides(
             sides.unseen += 1;
             continue;
         };
-        let of_pod = || issues.iter().filter(|issue| issue.pod == index);
+        let of_pod = || issues.iter().filter(|issue| issue.target == index);
         let before: Vec<&Issue> = of_pod().filter(|issue| issue.received < change.delivered).collect();
         let after: Vec<&Issue> = of_pod().filter(|issue| issue.sent > change.adopted).collect();
         sides.wrong += before.iter().filter(|issue| !former(issue)).count();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     fn issue(sent: i64, received: i64, kid: &str) -> Issue {
-        Issue { pod: 0, sent: at(sent), received: at(received), kid: kid.to_owned(), life: 3 }
+        Issue { target: 0, sent: at(sent), received: at(received), kid: kid.to_owned(), life: 3 }
     }
 
     fn change() -> Change {
@@ -147,7 +147,7 @@ mod tests {
 
     fn look(issues: &[Issue]) -> Sides {
         let client = Client::new(Address::Tcp(([127, 0, 0, 1], 1).into()));
-        let pods = [Arc::new(Target::new("eu-1", "eu", client))];
+        let pods = [Arc::new(Target::pod("eu-1", "eu", client))];
         sides(issues, &pods, &[&change()], |issue| issue.kid == "old", |issue| issue.kid == "new")
     }
 

@@ -8,10 +8,10 @@ use local_region::documents::CLIENT;
 use local_region::pki;
 use secrecy::ExposeSecret;
 
-use super::load::Figures;
 use super::report::{self, PodSummary, Spread, Summary, Tokens};
 use super::stage::{Check, Stage};
 use super::{checks, story, watcher};
+use local_region::load::Figures;
 
 /// Looks at what the load saw, and puts everything together.
 pub(crate) async fn summarise(
@@ -43,7 +43,7 @@ pub(crate) async fn summarise(
         );
     }
     let mut pods = Vec::new();
-    for (pod, target) in stage.pods().zip(&stage.load.pods) {
+    for (pod, target) in stage.pods().zip(&stage.load.targets) {
         let status = watcher::status(pod).await.ok();
         pods.push(PodSummary::new(pod, status.as_ref(), target.tally.figures(), &stage.changes));
     }
@@ -97,15 +97,20 @@ fn tokens_changed_in_time(stage: &mut Stage<'_>) {
     let config = changes("config", "write");
     let lives = checks::sides(
         &issues,
-        &stage.load.pods,
+        &stage.load.targets,
         &config,
         |issue| issue.life == before,
         |issue| issue.life == after,
     );
     let keys = changes("signing-keys", story::ACTIVATE);
     let old = issues.first().map(|issue| issue.kid.clone()).unwrap_or_default();
-    let kids =
-        checks::sides(&issues, &stage.load.pods, &keys, |issue| issue.kid == old, |issue| issue.kid != old);
+    let kids = checks::sides(
+        &issues,
+        &stage.load.targets,
+        &keys,
+        |issue| issue.kid == old,
+        |issue| issue.kid != old,
+    );
     for (seen, what) in [(lives, "the former life"), (kids, "the old key")] {
         stage.check(
             seen.wrong == 0 && seen.unseen == 0,

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use secrets_agent_client::wire::Status;
 use serde::Serialize;
 
-use super::load::{Figures, Load};
 use super::stage::Check;
 use super::watcher::Change;
+use local_region::load::{Figures, Load};
 
 /// The load must be at least this, or little was shown.
 pub(crate) const ENOUGH_REQUESTS: u64 = 20_000;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::{join_all, try_join_all};
+use local_region::load::Load;
 use local_region::pod::{Pod, Site};
 use serde::Serialize;
 use serde_json::Value;
@@ -12,7 +13,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::catalogue::Catalogue;
 use super::documents::Rotation;
-use super::load::Load;
 use super::region::Region;
 use super::timeline::Timeline;
 use super::watcher::{self, Change, Moment};

@@ -189,8 +189,12 @@ async fn frozen(stage: &mut Stage<'_>) -> Result<()> {
     }
 
     let Some(pod) = region.pods.last_mut() else { return Ok(()) };
-    let target =
-        stage.load.pods.iter().find(|target| target.name == pod.name).context("every pod is under load")?;
+    let target = stage
+        .load
+        .targets
+        .iter()
+        .find(|target| target.name == pod.name)
+        .context("every pod is under load")?;
     target.begin_apart();
     pod.kill_service().await;
     stage.timeline.say("service", &format!("{} killed (SIGKILL) while its Vault is frozen", pod.name));

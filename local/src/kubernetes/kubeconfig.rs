@@ -3,8 +3,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -40,7 +38,7 @@ impl Kubeconfig {
         via: SocketAddr,
         token: &SecretString,
     ) -> Self {
-        let authority = STANDARD.encode(api.ca().pem());
+        let authority = api.ca_bundle();
         let server = format!("https://{via}");
         let cluster = json!({"server": server, "certificate-authority-data": authority});
         self.clusters.push(json!({"name": name, "cluster": cluster}));

@@ -1,5 +1,6 @@
 use super::*;
 use ::http::Method;
+use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(30);
 

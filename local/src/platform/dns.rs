@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::rights::rights;
 use super::{Error, Plan, network};
 use crate::kubernetes::{self, Kubeconfig, KubernetesApi};
 use crate::process::{Process, Program};
@@ -69,21 +70,16 @@ pub(super) async fn start(plan: &Plan, folder: &Path, api: &KubernetesApi) -> Re
 
 /// Its rights, and the Service by which pods ask it.
 fn objects(plan: &Plan) -> [(&'static str, Value); 4] {
-    let named = |name: &str| json!({"name": name});
-    let (group, ports) = ("rbac.authorization.k8s.io", ["UDP", "TCP"]);
+    let ports = ["UDP", "TCP"];
     let port = |protocol: &str| json!({"name": protocol.to_lowercase(), "protocol": protocol, "port": 53});
     let rules = json!([
         {"apiGroups": [""], "resources": ["services", "pods", "namespaces"], "verbs": ["list", "watch"]},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
     ]);
-    let subject = json!({"apiGroup": group, "kind": "User", "name": USER});
-    let role = json!({"apiGroup": group, "kind": "ClusterRole", "name": USER});
+    let [role, binding] = rights(USER, &rules);
     [
-        ("/apis/rbac.authorization.k8s.io/v1/clusterroles", json!({"metadata": named(USER), "rules": rules})),
-        (
-            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-            json!({"metadata": named(USER), "roleRef": role, "subjects": [subject]}),
-        ),
+        role,
+        binding,
         (
             "/api/v1/namespaces/kube-system/services",
             json!({

@@ -3,12 +3,13 @@
 //! This machine itself gets one interface for each environment and a route for each region, and nothing else.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Error, Plan, run};
+use super::{Error, Plan, cgroups, run};
 use crate::wait::wait_until;
 
 /// Where the system keeps namespaces by name.
@@ -26,6 +27,7 @@ pub(super) fn router(environment: &str) -> String {
 #[derive(Debug)]
 pub struct Network {
     router: String,
+    machine: Ipv4Addr,
 }
 
 impl Network {
@@ -34,7 +36,10 @@ impl Network {
     /// # Errors
     /// The system refused; what was made then stays for [`clean`].
     pub fn make(plans: &[Plan]) -> Result<Self, Error> {
-        let Some(first) = plans.first() else { return Ok(Self { router: String::new() }) };
+        let unspecified = Ipv4Addr::UNSPECIFIED;
+        let Some(first) = plans.first() else {
+            return Ok(Self { router: String::new(), machine: unspecified });
+        };
         let router = router(&first.environment);
         let (outer, inner) = link(first.mark());
         let host = host(first.mark());
@@ -52,7 +57,7 @@ impl Network {
             Self::region(&router, plan)?;
             run("ip", &["route", "add", &plan.range.to_string(), "via", &inner, "dev", &host])?;
         }
-        Ok(Self { router })
+        Ok(Self { router, machine: outer.parse().unwrap_or(unspecified) })
     }
 
     fn region(router: &str, plan: &Plan) -> Result<(), Error> {
@@ -85,6 +90,11 @@ impl Network {
         inside(router, &["route", "add", &balanced, "via", &first])
     }
 
+    /// This machine's own address in it, which every node and pod reaches.
+    pub fn machine(&self) -> Ipv4Addr {
+        self.machine
+    }
+
     /// The router's namespace.
     pub fn router(&self) -> &str {
         &self.router
@@ -97,7 +107,7 @@ pub(super) fn file(namespace: &str) -> PathBuf {
 }
 
 /// Both ends of the link between this machine and a router.
-fn link(mark: u8) -> (String, String) {
+pub(super) fn link(mark: u8) -> (String, String) {
     (format!("169.254.{mark}.1"), format!("169.254.{mark}.2"))
 }
 
@@ -157,7 +167,7 @@ pub async fn clean(environment: &str) -> Result<Vec<String>, Error> {
     for name in &found {
         run("ip", &["netns", "delete", name])?;
     }
-    cgroups(&router).map_err(system("remove cgroups"))?;
+    cgroups::remove(&router).map_err(system("remove cgroups"))?;
     Ok(found)
 }
 
@@ -171,25 +181,4 @@ fn interfaces(router: &str) -> std::io::Result<Vec<String>> {
         }
     }
     Ok(found)
-}
-
-/// Removes the cgroups of nodes, which are empty once their processes have ended.
-fn cgroups(router: &str) -> std::io::Result<()> {
-    let Ok(hierarchies) = fs::read_dir("/sys/fs/cgroup") else { return Ok(()) };
-    for hierarchy in hierarchies.flatten() {
-        let folder = hierarchy.path().join(router);
-        if folder.is_dir() {
-            remove(&folder)?;
-        }
-    }
-    Ok(())
-}
-
-fn remove(folder: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(folder)?.flatten() {
-        if entry.file_type()?.is_dir() {
-            remove(&entry.path())?;
-        }
-    }
-    fs::remove_dir(folder)
 }

@@ -10,7 +10,7 @@ use rustix::process::{WaitOptions, wait};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Error, Plan, network, run};
+use super::{Error, Plan, Setup, cgroups, network, registry, run};
 use crate::pki::write_private;
 use crate::process::{Process, Program};
 use crate::wait::wait_until;
@@ -30,6 +30,9 @@ const WANTED: [(&str, &str); 6] = [
 
 /// The image of the process that holds a pod's namespaces.
 pub(super) const PAUSE: &str = "registry.local/pause:1";
+
+/// The label and the taint of a spot node.
+const SPOT: &str = "cloud.google.com/gke-spot";
 
 /// Where a node finds the programs that it is made of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,8 +69,7 @@ impl Spec {
         plan: &Plan,
         node: u8,
         folder: &Path,
-        parts: &Parts,
-        images: &[PathBuf],
+        setup: &Setup<'_>,
         authority: &Path,
         (kubelet, proxy): (&Path, &Path),
     ) -> Result<PathBuf, Error> {
@@ -90,8 +92,14 @@ impl Spec {
         ]});
         let written = write_private(&at("cni/10-bridge.conflist"), network.to_string().as_bytes());
         written.map_err(|error| system(std::io::Error::other(error)))?;
-        fs::write(at("containerd.toml"), containerd(folder, parts)).map_err(system)?;
+        let registries = setup.registry.as_ref().map(|mirror| registry::hosts(folder, mirror));
+        let registries = registries.transpose().map_err(system)?;
+        let config = containerd(folder, setup.parts, registries.as_deref());
+        fs::write(at("containerd.toml"), config).map_err(system)?;
         let cgroup = cgroup(&plan.environment, &name);
+        let spot = plan.pool(node).is_some_and(|pool| pool.spot);
+        let taint = || json!({"key": SPOT, "value": "true", "effect": "NoSchedule"});
+        let taints: Vec<_> = spot.then(taint).into_iter().collect();
         let config = json!({
             "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
             "failCgroupV1": false, "cgroupDriver": "cgroupfs", "cgroupRoot": cgroup, "enforceNodeAllocatable": [],
@@ -104,21 +112,27 @@ impl Spec {
             "authorization": {"mode": "Webhook"},
             "address": address, "containerRuntimeEndpoint": format!("unix://{}", at("containerd.sock").display()),
             "clusterDNS": [super::nth(plan.services, 10)], "clusterDomain": "cluster.local",
-            "imageMinimumGCAge": "1000h", "nodeStatusUpdateFrequency": "2s", "shutdownGracePeriod": "15s",
+            "registerWithTaints": taints, "imageMinimumGCAge": "1000h", "nodeStatusUpdateFrequency": "2s", "shutdownGracePeriod": "15s",
             "resolvConf": at("resolv.conf"),
         });
         fs::write(at("kubelet.yaml"), config.to_string()).map_err(system)?;
         fs::write(at("resolv.conf"), "").map_err(system)?;
-        let labels = format!(
+        let mut labels = format!(
             "topology.kubernetes.io/region={0},topology.kubernetes.io/zone={0}-{1}",
             plan.location,
             char::from(b'a' + (node - 1) % 26)
         );
+        if let Some(pool) = plan.pool(node) {
+            labels.push_str(&format!(",meridian.internal/pool={}", pool.name));
+            if pool.spot {
+                labels.push_str(&format!(",{SPOT}=true"));
+            }
+        }
         let spec = Spec {
             name: name.clone(),
             folder: folder.to_owned(),
-            parts: parts.clone(),
-            images: images.to_vec(),
+            parts: setup.parts.clone(),
+            images: setup.images.to_vec(),
             kubelet: vec![
                 format!("--kubeconfig={}", kubelet.display()),
                 format!("--config={}", at("kubelet.yaml").display()),
@@ -127,6 +141,7 @@ impl Spec {
                 format!("--cert-dir={}", at("kubelet-certificates").display()),
                 format!("--node-ip={address}"),
                 format!("--node-labels={labels}"),
+                "--housekeeping-interval=5s".into(),
             ],
             proxy: vec![
                 format!("--kubeconfig={}", proxy.display()),
@@ -213,23 +228,7 @@ impl Spec {
     fn cgroups(&self) -> std::io::Result<()> {
         let config: serde_json::Value =
             serde_json::from_str(&fs::read_to_string(self.at("kubelet.yaml"))?).unwrap_or_default();
-        let own = config["cgroupRoot"].as_str().unwrap_or_default().trim_start_matches('/').to_owned();
-        for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {
-            let folder = hierarchy.path().join(&own);
-            fs::create_dir_all(&folder)?;
-            // A cpuset without processors takes no process.
-            if hierarchy.file_name() == "cpuset" {
-                let mut whole = hierarchy.path();
-                for part in Path::new(&own) {
-                    let above = whole.clone();
-                    whole.push(part);
-                    for file in ["cpuset.cpus", "cpuset.mems"] {
-                        fs::write(whole.join(file), fs::read_to_string(above.join(file))?)?;
-                    }
-                }
-            }
-        }
-        Ok(())
+        cgroups::make(config["cgroupRoot"].as_str().unwrap_or_default())
     }
 
     fn start(&self, name: &str, program: &Path, arguments: &[String]) -> Result<Child, Error> {
@@ -264,7 +263,13 @@ fn cgroup(environment: &str, name: &str) -> String {
     format!("/{}/{name}", network::router(environment))
 }
 
-fn containerd(folder: &Path, parts: &Parts) -> String {
+fn containerd(folder: &Path, parts: &Parts, registries: Option<&Path>) -> String {
+    let registries = registries.map_or_else(String::new, |folder| {
+        format!(
+            "  [plugins.\"io.containerd.grpc.v1.cri\".registry]\n    config_path = \"{}\"\n",
+            folder.display()
+        )
+    });
     let (folder, plugins) = (folder.display(), parts.plugins.display());
     let runc = parts.runc.display();
     format!(
@@ -286,7 +291,7 @@ state = "/run/containerd"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{plugins}"
     conf_dir = "{folder}/cni"
-"#
+{registries}"#
     )
 }
 

@@ -9,7 +9,8 @@ use http::Method;
 use tokio::task::JoinHandle;
 
 use super::node::{Node, Parts, Spec};
-use super::{Error, Plan, balancer, dns, network};
+use super::registry::Mirror;
+use super::{Error, Plan, balancer, dns, metrics, network};
 use crate::kubernetes::{Inside, Kubeconfig, KubernetesApi};
 use crate::process::Process;
 use crate::wait::wait_until;
@@ -20,6 +21,19 @@ const READY: Duration = Duration::from_secs(90);
 /// The user that kube-proxy is.
 const PROXY: &str = "system:kube-proxy";
 
+/// What regions are brought up with.
+#[derive(Debug, Clone)]
+pub struct Setup<'a> {
+    /// The programs of nodes.
+    pub parts: &'a Parts,
+    /// Archives of images that every node has from the beginning, the one for pods' namespaces among them.
+    pub images: &'a [PathBuf],
+    /// `local-region` itself, which runs the nodes.
+    pub program: &'a Path,
+    /// The registry that nodes pull images from.
+    pub registry: Option<Mirror>,
+}
+
 /// A running region. It ends, with all that runs in it, when it is dropped.
 #[derive(Debug)]
 pub struct Region {
@@ -27,24 +41,18 @@ pub struct Region {
     // Dropped in this order: nodes before what they report to.
     nodes: Vec<Node>,
     _dns: Process,
+    metrics: Process,
     balancer: JoinHandle<()>,
     api: Arc<KubernetesApi>,
     folder: PathBuf,
 }
 
 impl Region {
-    /// Brings a region up in a network that is there. `program` is `local-region` itself, which runs the nodes;
-    /// `images` are archives that every node has from the beginning, the one for pods' namespaces among them.
+    /// Brings a region up in a network that is there.
     ///
     /// # Errors
     /// A part does not come up.
-    pub async fn up(
-        plan: Plan,
-        folder: &Path,
-        parts: &Parts,
-        images: &[PathBuf],
-        program: &Path,
-    ) -> Result<Self, Error> {
+    pub async fn up(plan: Plan, folder: &Path, setup: &Setup<'_>) -> Result<Self, Error> {
         let system = |source| Error::System { operation: format!("create {}", folder.display()), source };
         fs::create_dir_all(folder).map_err(system)?;
         let inside = Inside {
@@ -57,7 +65,8 @@ impl Region {
             .folder(&control)
             .inside(inside)
             .user(PROXY, "nobody")
-            .user(dns::USER, "nobody");
+            .user(dns::USER, "nobody")
+            .user(metrics::USER, "nobody");
         for node in 1..=plan.count {
             builder = builder.user(&user(&plan.namespace(node)), "system:nodes");
         }
@@ -74,13 +83,15 @@ impl Region {
             let (kubelet, proxy) =
                 (kubeconfig("kubelet.kubeconfig", &user(&name))?, kubeconfig("proxy.kubeconfig", PROXY)?);
             let authority = control.join("ca.pem");
-            let spec = Spec::write(&plan, number, &own, parts, images, &authority, (&kubelet, &proxy))?;
-            nodes.push(Node::start(&name, &spec, program)?);
+            let spec = Spec::write(&plan, number, &own, setup, &authority, (&kubelet, &proxy))?;
+            nodes.push(Node::start(&name, &spec, setup.program)?);
         }
         let dns = dns::start(&plan, folder, &api).await?;
+        let metrics = metrics::start(&plan, folder, &api, setup.program).await?;
         let balancer = tokio::spawn(balancer::balance(Arc::clone(&api), plan.balanced()));
-        let region = Self { plan, nodes, _dns: dns, balancer, api, folder: folder.to_owned() };
+        let region = Self { plan, nodes, _dns: dns, metrics, balancer, api, folder: folder.to_owned() };
         region.ready().await?;
+        metrics::available(&region.plan, &region.api, &region.metrics).await?;
         Ok(region)
     }
 

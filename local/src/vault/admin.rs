@@ -1,5 +1,7 @@
 //! What tests and the demo ask of Vault's API.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::{HeaderName, Method};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -42,7 +44,8 @@ pub struct Kv {
 }
 
 impl Admin {
-    pub(super) fn new(client: Client, token: &SecretString) -> Self {
+    /// The Vault that a client reaches, with a token; an empty one calls without.
+    pub fn of(client: Client, token: &SecretString) -> Self {
         Admin { client, token: token.clone() }
     }
 
@@ -100,6 +103,30 @@ impl Admin {
         let errors = told["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let errors = errors.map(|error| error.trim().to_owned()).collect();
         Err(Error::Refused { call: answer.call, status: answer.status, errors })
+    }
+
+    /// A root token made from shares, as `vault operator generate-root` makes one. A Vault that unseals itself takes
+    /// its recovery shares.
+    ///
+    /// # Errors
+    /// Vault refused, or the shares do not suffice.
+    pub async fn generate_root(&self, shares: &[SecretString]) -> Result<SecretString, Error> {
+        let (attempt, update) = ("sys/generate-root/attempt", "sys/generate-root/update");
+        let lacks = |field| Error::Lacks { call: format!("PUT /v1/{update}"), field };
+        self.call(Method::DELETE, attempt, None).await?;
+        let begun = self.call(Method::PUT, attempt, Some(json!({}))).await?;
+        for share in shares {
+            let body = json!({"key": share.expose_secret(), "nonce": begun["nonce"]});
+            let answer = self.call(Method::PUT, update, Some(body)).await?;
+            if answer["complete"] == true {
+                let encoded = answer["encoded_token"].as_str().unwrap_or_default().trim_end_matches('=');
+                let bytes = STANDARD_NO_PAD.decode(encoded).map_err(|_| lacks("encoded_token"))?;
+                let pad = begun["otp"].as_str().unwrap_or_default().bytes();
+                let token: Vec<u8> = bytes.into_iter().zip(pad).map(|(byte, pad)| byte ^ pad).collect();
+                return String::from_utf8(token).map(Into::into).map_err(|_| lacks("encoded_token"));
+            }
+        }
+        Err(lacks("encoded_token"))
     }
 
     /// Mounts a KV v2 engine, and waits until it takes writes.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use ipnet::Ipv4Net;
 use local_region::kubernetes::KubernetesApi;
-use local_region::platform::{self, Network, Plan, Region, images};
+use local_region::platform::{self, Network, Plan, Region, Setup, images};
 use local_region::programs::program;
 use local_region::wait::wait_until;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::traces::{kernel, traces};
 
 const SOON: Duration = Duration::from_secs(60);
 
-fn plan(environment: &str, second: u8) -> Plan {
+pub(crate) fn plan(environment: &str, second: u8) -> Plan {
     let net = |third: u8, second: u8, length| Ipv4Net::new_assert([10, second, third, 0].into(), length);
     Plan {
         environment: environment.into(),
@@ -25,6 +25,7 @@ fn plan(environment: &str, second: u8) -> Plan {
         nodes: net(0, second, 20),
         services: net(16, second, 20),
         pods: net(0, second + 1, 16),
+        pools: Vec::new(),
         count: 2,
     }
 }
@@ -43,7 +44,8 @@ async fn pods_run_on_every_node_and_nothing_is_left_of_them() {
     Network::make(std::slice::from_ref(&plan)).unwrap();
     let (parts, own) = (platform::parts().unwrap(), program("local-region").unwrap());
     let archives = [images::pause().unwrap()];
-    let region = Region::up(plan, folder.path(), &parts, &archives, &own).await.unwrap();
+    let setup = Setup { parts: &parts, images: &archives, program: &own, registry: None };
+    let region = Region::up(plan, folder.path(), &setup).await.unwrap();
     let api = region.api();
 
     let labels = json!({"app": "waits"});
@@ -80,6 +82,17 @@ async fn pods_run_on_every_node_and_nothing_is_left_of_them() {
             addresses.iter().all(|address| address.as_str().unwrap().starts_with(&pods)),
             "{addresses:?}"
         );
+    }
+    let measured = wait_until("all pods to be measured", SOON, async || {
+        let path = "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods?labelSelector=app%3Dwaits";
+        let found = api.call(Method::GET, path, None).await.unwrap_or_default();
+        let found = found["items"].as_array().cloned().unwrap_or_default();
+        if found.len() == 4 { Ok(found) } else { Err(format!("{} of 4", found.len())) }
+    });
+    for pod in measured.await.unwrap() {
+        let usage = &pod["containers"][0]["usage"];
+        let (cpu, memory) = (usage["cpu"].as_str().unwrap(), usage["memory"].as_str().unwrap());
+        assert!(cpu.ends_with('n') && memory.ends_with("Ki") && memory != "0Ki", "{pod}");
     }
     assert_eq!(kernel(), before, "the machine's own settings");
     drop(region);

@@ -69,6 +69,9 @@ pub struct Args {
     /// A region that is away and not looked at; it is bootstrapped again, or mended by a rotation, later
     #[arg(long, value_name = "REGION")]
     pub without: Vec<String>,
+    /// The environment's first: no other region has a Vault yet, and there is nothing to copy
+    #[arg(long, conflicts_with_all = ["without", "from", "vault_jwt_file"])]
+    pub first: bool,
     /// The region to copy from [default: the first in which every document can be read]
     #[arg(long, value_name = "REGION")]
     pub from: Option<String>,
@@ -181,7 +184,7 @@ impl Work<'_> {
         let others = self.others(&authorities, &tokens).await?;
         self.report.from = others.source.as_ref().map(|source| source.region.clone());
         let installed = self.install().await?;
-        let (mut vault, status) = match self.reach(&authorities, installed).await {
+        let (mut vault, status) = match self.reach(&authorities, installed.as_ref()).await {
             Ok(reached) => reached,
             // Nothing is there to be looked at before it is installed.
             Err(_) if self.args.dry_run && self.args.install.vault_chart.is_some() => {

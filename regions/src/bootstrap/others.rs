@@ -79,6 +79,9 @@ impl Work<'_> {
         authorities: &Authorities,
         tokens: &BTreeMap<String, Hidden>,
     ) -> Result<Others, Failure> {
+        if self.args.first {
+            return Ok(Others { regions: Vec::new(), source: None });
+        }
         let names = self.environment.regions.iter().filter(|region| region.name != self.region.name);
         let names = names.filter(|region| !self.args.without.contains(&region.name));
         let jwt = self.args.vault_jwt_file.as_deref().map(credential).transpose().map_err(Failure::File)?;
@@ -97,7 +100,8 @@ impl Work<'_> {
                 (None, None) => {
                     return Err(Failure::Usage(format!(
                         "{0}: name a token for its Vault (--vault-token {0}=FILE), log in (--vault-jwt-file FILE), \
-                         or leave it out while it is away (--without {0})",
+                         or leave it out while it is away (--without {0}); where no region has a Vault yet, say so \
+                         (--first)",
                         region.name
                     )));
                 }

@@ -5,7 +5,7 @@ use std::fs;
 use http::Method;
 use local_region::http::{Client, Target};
 use local_region::kubernetes::Kubeconfig;
-use local_region::platform::{self, Network, Plan, Region, images};
+use local_region::platform::{self, Network, Plan, Region, Setup, images};
 use local_region::programs::program;
 use local_region::wait::wait_until;
 use secrecy::ExposeSecret as _;
@@ -30,6 +30,7 @@ fn plan() -> Plan {
         nodes: net("10.120.0.0/20"),
         services: net("10.120.16.0/20"),
         pods: net("10.121.0.0/16"),
+        pools: Vec::new(),
         count: 1,
     }
 }
@@ -44,7 +45,8 @@ async fn a_vault_in_a_pod_is_made_through_a_port_forward_and_pods_log_in_to_it()
     Network::make(&[plan()]).unwrap();
     let archives = [images::pause().unwrap(), images::vault().unwrap()];
     let (parts, own) = (platform::parts().unwrap(), program("local-region").unwrap());
-    let region = Region::up(plan(), &folder.join("ap"), &parts, &archives, &own).await.unwrap();
+    let setup = Setup { parts: &parts, images: &archives, program: &own, registry: None };
+    let region = Region::up(plan(), &folder.join("ap"), &setup).await.unwrap();
     let api = region.api();
     let create = async |path: &str, object: Value| api.call(Method::POST, path, Some(object)).await.unwrap();
 

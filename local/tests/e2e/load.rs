@@ -1,0 +1,68 @@
+//! Clients of all regions at once, while something happens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use local_region::load::{Figures, Load, Target};
+use local_region::wait::wait_until;
+use tokio::sync::watch;
+
+use crate::world::World;
+
+/// Requests of a test at least.
+const REQUESTS: u64 = 10_000;
+
+/// Requests a second, over both regions and both kinds of clients.
+const RATE: u32 = 200;
+
+/// When an answer counts as lost. Everything runs on the same few processors as the load itself; how fast answers
+/// come is the benchmark's to say.
+const LATE: Duration = Duration::from_secs(15);
+
+/// Until enough requests have come due after what was to happen has happened.
+const ENOUGH: Duration = Duration::from_secs(120);
+
+/// Lets something happen while clients ask: those that keep their connections, and those that open one for each
+/// request, through the LoadBalancer of every region. None of them may notice.
+pub(crate) async fn nobody_notices<T>(world: &World, what: &str, happens: impl Future<Output = T>) -> T {
+    let load = load(world).await;
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(Arc::clone(&load).run(RATE, stopped));
+    let happened = happens.await;
+    let enough = async || {
+        let due = load.due();
+        if due >= REQUESTS { Ok(()) } else { Err(format!("{due} requests")) }
+    };
+    wait_until("ten thousand requests", ENOUGH, enough).await.unwrap();
+    stop.send_replace(true);
+    running.await.unwrap();
+    let (figures, refusals) = (Figures::of(&load), load.verdicts.refusals());
+    println!(
+        "{what}: {} requests, {} lost ({} kept connections found closed); {} verifications, {} refused; ms: median \
+         {:.1}, 99 % {:.1}, longest {:.0}",
+        figures.requests,
+        figures.failed,
+        load.targets.iter().map(|target| target.repeated()).sum::<u64>(),
+        load.verdicts.verified(),
+        load.verdicts.unverifiable_so_far(),
+        figures.latency_ms.p50,
+        figures.latency_ms.p99,
+        figures.latency_ms.max
+    );
+    assert_eq!((figures.failed, figures.failures), (0, Vec::new()));
+    assert_eq!(refusals, Vec::<String>::new());
+    assert!(load.verdicts.verified() > 0);
+    happened
+}
+
+async fn load(world: &World) -> Arc<Load> {
+    let environment = &world.environment;
+    let mut targets = Vec::new();
+    for region in &environment.regions {
+        let entry = environment.entry(region).await.unwrap();
+        let name = |kind: &str| format!("{} {kind}", region.name);
+        targets.push(Target::before(&name("kept"), &region.name, entry.clone()).patience(LATE).again());
+        targets.push(Target::before(&name("fresh"), &region.name, entry).patience(LATE).fresh());
+    }
+    Load::new(targets, &environment.issuer(), environment.secret().await.unwrap())
+}
