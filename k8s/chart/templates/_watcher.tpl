@@ -1,19 +1,6 @@
 {{/*
 The watcher of the region: `regions watch`. Each variable is one of its flags: `regions watch --help`.
 */}}
-{{- define "meridian.watcher.selector" -}}
-app.kubernetes.io/name: watcher
-{{- end }}
-
-{{- define "meridian.watcher.labels" -}}
-{{ include "meridian.watcher.selector" . }}
-app.kubernetes.io/part-of: meridian
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: regions
-meridian.internal/environment: {{ .Values.environment | quote }}
-meridian.internal/region: {{ .Values.region | quote }}
-{{- end }}
-
 {{- define "meridian.watcher" -}}
 name: watcher
 image: {{ include "meridian.image" (dict "root" . "program" "regions") }}

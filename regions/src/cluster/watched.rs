@@ -2,10 +2,11 @@
 
 use kube::api::{GetParams, PostParams};
 use kube::core::Request;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::Cluster;
 use super::error::ClusterError;
+use super::objects::MAKER;
 
 /// As whom the watcher writes.
 const MANAGER: &str = "regions-watch";
@@ -16,7 +17,7 @@ impl Cluster {
     /// # Errors
     /// The region cannot be asked.
     pub(crate) async fn configmap(&self, namespace: &str, name: &str) -> Result<Option<Value>, ClusterError> {
-        let path = Request::new(format!("/api/v1/namespaces/{namespace}/configmaps"));
+        let path = configmaps(namespace);
         let what = format!("ConfigMap {namespace}/{name}");
         let answer = self.call("get", &what, || Ok(path.get(name, &GetParams::default())?)).await;
         match answer {
@@ -26,7 +27,18 @@ impl Cluster {
         }
     }
 
-    /// Writes a ConfigMap over the version that it says it is, or anew where it says none.
+    /// Makes a ConfigMap without data, where there is none.
+    ///
+    /// # Errors
+    /// The region cannot be asked.
+    pub(crate) async fn make_configmap(&self, namespace: &str, name: &str) -> Result<(), ClusterError> {
+        let body = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace},
+        });
+        self.impose(&configmaps(namespace), name, &body, MAKER).await.map(drop)
+    }
+
+    /// Writes a ConfigMap's data over the version that was read.
     ///
     /// # Errors
     /// Somebody else wrote it meanwhile, or the region cannot be asked.
@@ -34,19 +46,14 @@ impl Cluster {
         &self,
         namespace: &str,
         name: &str,
-        map: &Value,
+        version: &str,
+        data: Map<String, Value>,
     ) -> Result<(), ClusterError> {
-        let path = Request::new(format!("/api/v1/namespaces/{namespace}/configmaps"));
-        let what = format!("ConfigMap {namespace}/{name}");
-        let how = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        let bytes = map.to_string().into_bytes();
-        let written: Result<Value, _> = match map.pointer("/metadata/resourceVersion") {
-            Some(_) => {
-                self.call_once("replace", &what, || Ok(path.replace(name, &how, bytes.clone())?)).await
-            }
-            None => self.call_once("create", &what, || Ok(path.create(&how, bytes.clone())?)).await,
-        };
-        written.map(drop)
+        let body = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": namespace, "resourceVersion": version}, "data": data,
+        });
+        self.impose(&configmaps(namespace), name, &body, MANAGER).await.map(drop)
     }
 
     /// Writes an event.
@@ -61,4 +68,8 @@ impl Cluster {
             self.call_once("create", "an event", || Ok(path.create(&how, bytes.clone())?)).await;
         written.map(drop)
     }
+}
+
+fn configmaps(namespace: &str) -> Request {
+    Request::new(format!("/api/v1/namespaces/{namespace}/configmaps"))
 }

@@ -100,13 +100,15 @@ async fn raise_configmap(cluster: &Cluster, floors: &BTreeMap<String, Version>) 
     if higher.is_empty() {
         return Ok(true);
     }
-    let mut map = found.unwrap_or_else(|| {
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME, "namespace": NAMESPACE}})
-    });
-    let mut data = map["data"].as_object().cloned().unwrap_or_default();
+    let Some(found) = found else {
+        // It is read again: another watcher may have been quicker.
+        let made = cluster.make_configmap(NAMESPACE, NAME).await;
+        return made.map(|()| false).map_err(|error| error.within_region());
+    };
+    let version = found.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default();
+    let mut data = found["data"].as_object().cloned().unwrap_or_default();
     data.extend(higher);
-    map["data"] = Value::Object(data);
-    match cluster.write_configmap(NAMESPACE, NAME, &map).await {
+    match cluster.write_configmap(NAMESPACE, NAME, version, data).await {
         Ok(()) => Ok(true),
         Err(error) if error.cause.status().is_some_and(|status| status.code == 409) => Ok(false),
         Err(error) => Err(error.within_region()),

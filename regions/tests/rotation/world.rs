@@ -10,7 +10,7 @@ use local_region::documents::{self, KeyState, Rotation, SigningKey};
 use local_region::http::StatusCode;
 use local_region::pki::{Ca, write_private};
 use local_region::pod::{Pod, Site};
-use local_region::vault::{Admin, AppRole, VaultServer};
+use local_region::vault::{Admin, VaultServer};
 use local_region::wait::wait_until;
 use local_region::watcher::{Watched, Watcher};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -32,7 +32,6 @@ pub(crate) struct Region {
     pub(crate) vault: VaultServer,
     pub(crate) pods: Vec<Pod>,
     pub(crate) watcher: Watcher,
-    pub(crate) service: AppRole,
 }
 
 /// Two regions, and what a command needs for them.
@@ -40,7 +39,6 @@ pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) eu: Region,
     pub(crate) us: Region,
-    public_ca: String,
     logs: PathBuf,
     /// Values that must be found nowhere but in Vaults.
     pub(crate) canaries: Vec<String>,
@@ -78,17 +76,7 @@ impl World {
         );
         let private = contents[2].1["keys"][&key.kid]["private_pem"].as_str().unwrap();
         let canaries = vec![secret.expose_secret().to_owned(), line_of(private), "BEGIN PRIVATE KEY".into()];
-        Self { eu, us, public_ca: pem, logs, canaries, folder }
-    }
-
-    pub(crate) fn site(&self) -> Site<'_> {
-        Site {
-            environment: "production",
-            folder: self.folder.path(),
-            logs: &self.logs,
-            public_ca: &self.public_ca,
-            release: "test",
-        }
+        Self { eu, us, logs, canaries, folder }
     }
 
     pub(crate) fn region(&self, name: &str) -> &Region {
@@ -249,7 +237,7 @@ async fn region(
     }
     watcher.watch(&pods).unwrap();
     watcher.ready().await.unwrap();
-    let region = Region { name, vault, pods, watcher, service };
+    let region = Region { name, vault, pods, watcher };
     for secret in SECRETS {
         region.uses(secret).await;
     }
