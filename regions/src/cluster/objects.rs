@@ -163,7 +163,7 @@ impl Cluster {
         let answer: Result<Value, _> =
             self.call("create", &id.to_string(), || Ok(path.create(&how, body.clone())?)).await;
         match answer {
-            Err(error) if error.cause.status().is_some_and(kube::core::Status::is_already_exists) => Ok(()),
+            Err(error) if error.cause.status().is_some_and(Status::is_already_exists) => Ok(()),
             other => other.map(drop),
         }
     }

@@ -98,6 +98,17 @@ pub trait Audience {
     fn waiting(&self, plan: &Plan);
 }
 
+/// What is asked for, by whom, and how patiently.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// What.
+    pub request: Request,
+    /// By whom.
+    pub asking: Asking,
+    /// How patiently.
+    pub patience: Patience,
+}
+
 /// A rotation, the regions that it is about, and who asks.
 pub struct Rotator<'a, R, A> {
     request: Request,
@@ -116,10 +127,8 @@ pub struct Rotator<'a, R, A> {
 impl<'a, R: Region, A: Audience> Rotator<'a, R, A> {
     /// A run. `regions` are those of the catalogue, in the order of waves.
     pub fn new(
-        request: Request,
+        Asked { request, asking, patience }: Asked,
         regions: &'a [R],
-        asking: Asking,
-        patience: Patience,
         maker: Maker,
         salt: Salt,
         audience: &'a A,
@@ -241,7 +250,7 @@ impl<'a, R: Region, A: Audience> Rotator<'a, R, A> {
         if !matches!(taken, Err(Trouble::Locked { .. } | Trouble::Refused(_))) && !held.is_empty() {
             taken = self.take_locked(&held).await.and(taken);
         }
-        stream::iter(held).for_each_concurrent(AT_ONCE, |region| region.unlock()).await;
+        stream::iter(held).for_each_concurrent(AT_ONCE, R::unlock).await;
         taken
     }
 

@@ -31,7 +31,7 @@ use crate::plan::rotation::facts::Salt;
 use crate::vault::client::{Authorities, Vault};
 use crate::vault::logins::Logins;
 use crate::vault::reach::Place;
-use carry::{Ended, Patience, Rotator};
+use carry::{Asked, Ended, Patience, Rotator};
 use live::Live;
 use lock::Lock;
 use region::Asking;
@@ -162,7 +162,7 @@ async fn rotate(args: &Args, prepared: Prepared, stop: watch::Receiver<bool>, re
     let asking = Asking { who, run: format!("{run:016x}"), secret: request.secret.clone() };
     let stage = Stage::new(regions.iter().map(|region| region.name.as_str()), args.yes);
     let patience = Patience { adoption: args.adopt_within, ..Patience::default() };
-    let mut rotator = Rotator::new(request, &regions, asking, patience, maker, salt, &stage, stop);
+    let mut rotator = Rotator::new(Asked { request, asking, patience }, &regions, maker, salt, &stage, stop);
     let ended = tokio::select! {
         ended = async { if args.dry_run { Ended::Planned(rotator.planned().await) } else { rotator.run().await } } => ended,
         // It never ends.

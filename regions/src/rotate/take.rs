@@ -18,9 +18,12 @@ use crate::wipe::wipe;
 /// A Vault tells its time in whole seconds.
 const CLOCK: SignedDuration = SignedDuration::from_secs(1);
 
+/// Makes one new thing.
+type Make = dyn Fn(&Need) -> Result<Made, String>;
+
 /// Makes what is new, and remembers it: a write that has to be tried again writes the same.
 pub struct Maker {
-    make: Box<dyn Fn(&Need) -> Result<Made, String>>,
+    make: Box<Make>,
     made: RefCell<BTreeMap<Need, Rc<Made>>>,
 }
 

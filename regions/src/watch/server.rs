@@ -71,7 +71,7 @@ impl Shared {
             match place {
                 Some(place) => known[place].last = now,
                 None if known.len() < MOST_OPERATORS => {
-                    known.push_back(Known { who, run, secret, last: now })
+                    known.push_back(Known { who, run, secret, last: now });
                 }
                 None => {}
             }

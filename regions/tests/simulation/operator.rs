@@ -9,7 +9,7 @@ use regions::plan::rotation::facts::{Fingerprint, Salt};
 use regions::plan::rotation::notes::Note;
 use regions::plan::rotation::{Plan, Request, Step};
 use regions::rotate::Maker;
-use regions::rotate::carry::{Audience, Ended, Patience, Rotator};
+use regions::rotate::carry::{Asked, Audience, Ended, Patience, Rotator};
 use regions::rotate::region::{Asking, Region as _};
 use serde_json::json;
 use tokio::sync::watch;
@@ -73,7 +73,8 @@ impl Operator {
         let (_stop, stopped) = watch::channel(false);
         let patience = Patience { adoption: Duration::from_secs(120), ..Patience::default() };
         world.tell(|| format!("{run} begins: {request:?}"));
-        let mut rotator = Rotator::new(request, &regions, asking, patience, maker, salt, &ear, stopped);
+        let mut rotator =
+            Rotator::new(Asked { request, asking, patience }, &regions, maker, salt, &ear, stopped);
         let ended = match within {
             Some(within) => timeout(within, rotator.run()).await.ok(),
             None => Some(rotator.run().await),

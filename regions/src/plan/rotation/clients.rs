@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::{Content, Facts};
+use super::facts::{Content, Facts, Stored};
 use super::kind::{Kind, Wait};
 use super::mark::{Mark, Phase};
 use super::recipe::{Change, Recipe};
@@ -91,12 +91,12 @@ impl Kind for Clients {
             let pending = path(PENDING, client);
             // Nobody uses what is pending, so its current version goes as well.
             let stored = region.held.stored.get(&pending);
-            let mut versions = stored.map(super::facts::Stored::former).unwrap_or_default();
+            let mut versions = stored.map(Stored::former).unwrap_or_default();
             let current = stored.and_then(|stored| stored.readable());
             versions.extend(current.filter(|(_, facts)| course.wrote(facts)).map(|(version, _)| version));
             steps.extend(region.destroy(&pending, versions));
             let own = path(CLIENT, client);
-            let former = region.held.stored.get(&own).map(super::facts::Stored::former).unwrap_or_default();
+            let former = region.held.stored.get(&own).map(Stored::former).unwrap_or_default();
             steps.extend(region.destroy(&own, former));
         }
         steps
@@ -132,7 +132,7 @@ fn is_only_pending(client: &str, hash: &str, course: &Course<'_>) -> bool {
     let in_folder = |folder: &str| {
         let path = path(folder, client);
         let stored = course.regions.iter().filter_map(|region| region.held.stored.get(&path));
-        let mut all = stored.flat_map(|stored| stored.history());
+        let mut all = stored.flat_map(Stored::history);
         all.any(|(_, facts)| matches!(&facts.content, Content::Secret(known) if known == hash))
     };
     in_folder(PENDING) && !in_folder(CLIENT)
@@ -184,7 +184,7 @@ fn hand(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Result<Opti
     let mut sources = vec![pending.ok_or_else(|| {
         format!("the new secret of the client {client} is gone from every region; take the rotation back (--abort)")
     })?];
-    if let Some((version, _)) = region.held.stored.get(&own).and_then(super::facts::Stored::readable) {
+    if let Some((version, _)) = region.held.stored.get(&own).and_then(Stored::readable) {
         sources.push(region.source_of(&own, version));
     }
     Ok(Some(write(region, own, Recipe { sources, change: Change::Hand, mark })))
@@ -237,7 +237,7 @@ fn handed(course: &Course<'_>) -> bool {
     let in_region = |region: &Standing<'_>| {
         course.clients.iter().any(|client| {
             let stored = region.held.stored.get(&path(CLIENT, client));
-            let mut history = stored.into_iter().flat_map(|stored| stored.history());
+            let mut history = stored.into_iter().flat_map(Stored::history);
             history.any(|(_, facts)| course.wrote(facts))
         })
     };
