@@ -57,7 +57,7 @@ pub(crate) fn by_hand(kind: SecretKind, document: &Value, number: u64) -> Value 
     document.as_object_mut().unwrap().remove("rotation");
     match kind {
         SecretKind::Value => document["value"] = format!("by hand {number}").into(),
-        SecretKind::Keyset if number % 2 == 0 => {
+        SecretKind::Keyset if number.is_multiple_of(2) => {
             document["keys"][format!("hand{number}")] = json!({
                 "state": "published", "private_pem": "p", "public_jwk": {}, "since": "2026-01-01T00:00:00Z",
             });

@@ -141,7 +141,7 @@ impl Operator {
                 ["--restored", region] => drop(self.restored.insert(region.to_owned())),
                 ["--overwrite", region] => drop(self.overwrite.insert(region.to_owned())),
                 ["--without", region] if world.get().chaos && world.one_in(3) => {
-                    self.leave_out(world, region)
+                    self.leave_out(world, region);
                 }
                 _ => {}
             }
