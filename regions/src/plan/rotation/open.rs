@@ -147,7 +147,12 @@ fn several(request: &Request, open: &BTreeMap<&str, Open<'_>>, farthest: &str) -
         told.collect::<Vec<_>>().join("; ")
     );
     // The one that is farther first; whatever is chosen, nothing that is in use is written over.
-    let mut ids: Vec<&str> = open.keys().copied().collect();
+    // One that has no document yet has none to put over others.
+    let has_document = |id: &&str| open[id].stage > 0;
+    let mut ids: Vec<&str> = open.keys().copied().filter(has_document).collect();
+    if ids.is_empty() {
+        ids.extend(open.keys());
+    }
     ids.sort_by_key(|id| *id != farthest);
     let ways = ids.into_iter().map(|stays| {
         let others = open.iter().filter(|(id, _)| **id != stays).flat_map(|(_, open)| &open.regions);
