@@ -64,6 +64,13 @@ impl Authorities {
         }
         Ok(Self(Arc::new(roots)))
     }
+
+    /// TLS that trusts them and nobody else; nothing where it cannot be set up.
+    pub(crate) fn tls(&self) -> Option<rustls::ClientConfig> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        Some(tls.ok()?.with_root_certificates(Arc::clone(&self.0)).with_no_client_auth())
+    }
 }
 
 /// A credential of the caller's, as a file holds it. `-` is standard input.
@@ -130,12 +137,7 @@ impl Vault {
             status: None,
             reason: reason.to_owned(),
         };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|_| unfit("TLS cannot be set up"))?
-            .with_root_certificates(Arc::clone(&authorities.0))
-            .with_no_client_auth();
+        let tls = authorities.tls().ok_or_else(|| unfit("TLS cannot be set up"))?;
         let http = |headers, bound| {
             let mut builder = reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -192,6 +194,17 @@ impl Vault {
         self.client.set_token(&login.client_token);
         zeroize::Zeroize::zeroize(&mut login.client_token);
         Ok(())
+    }
+
+    /// Renews the token, where it can be. Gives how long it lives from now on; nothing where it has no end.
+    ///
+    /// # Errors
+    /// It has ended, or Vault does not answer.
+    pub async fn renew(&self) -> Result<Option<Duration>, VaultError> {
+        let path = "auth/token/renew-self";
+        let answer = self.call(RequestMethod::POST, path, Some(&serde_json::json!({}))).await?;
+        let seconds = answer["auth"]["lease_duration"].as_u64().filter(|seconds| *seconds > 0);
+        Ok(seconds.map(Duration::from_secs))
     }
 
     /// Gives the token back. It ends by itself soon where that fails.
