@@ -26,6 +26,11 @@ use crate::cluster::forward::Forward;
 /// Bound of one call.
 const CALL: Duration = Duration::from_secs(10);
 
+/// The call whose answer can be had only once, and its bound: the longest that Vault works on a request unless told
+/// otherwise (`default_max_request_duration`).
+const INITIALISE: &str = "sys/init";
+const INITIALISED: Duration = Duration::from_secs(90);
+
 /// Type of a merge patch (RFC 7396).
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
@@ -99,6 +104,8 @@ pub struct Vault {
     client: VaultClient,
     /// Vault takes a PATCH only as a merge patch, and rustify gives a body no type.
     patches: Http,
+    /// For the one call that takes long and cannot be made again.
+    patient: Http,
     address: String,
     /// What calls go through, where it lies behind a cluster.
     _forward: Option<Forward>,
@@ -131,13 +138,13 @@ impl Vault {
             reason: reason.to_owned(),
         };
         let tls = authorities.tls().ok_or_else(|| unfit("TLS cannot be set up"))?;
-        let http = |headers| {
+        let http = |headers, bound| {
             let mut builder = reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
                 .default_headers(headers)
-                .timeout(CALL);
+                .timeout(bound);
             let mut base = address.trim_end_matches('/').to_owned();
             if let Some(forward) = &forward {
                 let host = http::Uri::try_from(address).ok().and_then(|uri| uri.host().map(str::to_owned));
@@ -150,7 +157,8 @@ impl Vault {
             Ok(Http::new(&base, http))
         };
         let merge = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(MERGE_PATCH))]);
-        let (http, patches) = (http(HeaderMap::new())?, http(merge)?);
+        let patient = http(HeaderMap::new(), INITIALISED)?;
+        let (http, patches) = (http(HeaderMap::new(), CALL)?, http(merge, CALL)?);
         let settings = VaultClientSettingsBuilder::default()
             .address(address)
             .ca_certs(Vec::new())
@@ -163,7 +171,7 @@ impl Vault {
             EndpointMiddleware { token: String::new(), version: "v1".into(), wrap: None, namespace: None };
         let client = VaultClient { http, middle, settings };
         let (address, denied) = (address.to_owned(), denied.to_owned());
-        Ok(Self { client, patches, address, _forward: forward, denied })
+        Ok(Self { client, patches, patient, address, _forward: forward, denied })
     }
 
     /// Where it is.
@@ -265,8 +273,11 @@ impl Vault {
         let end = Instant::now() + PATIENCE;
         let answer = loop {
             let endpoint = Call { method: method.clone(), path, body: body.as_deref() };
-            let http =
-                if matches!(method, RequestMethod::PATCH) { &self.patches } else { self.client.http() };
+            let http = match (&method, path) {
+                (_, INITIALISE) => &self.patient,
+                (RequestMethod::PATCH, _) => &self.patches,
+                _ => self.client.http(),
+            };
             let answer = endpoint.with_middleware(self.client.middle()).exec(http).await;
             match answer.map_err(told) {
                 Ok(answer) => break answer,
@@ -274,7 +285,10 @@ impl Vault {
                 Err(ClientError::APIError { code: 429, .. }) if Instant::now() < end => {
                     sleep(QUOTA).await;
                 }
-                Err(error) => return Err(self.failed(&call, &error)),
+                Err(error) => {
+                    let bound = if path == INITIALISE { INITIALISED } else { CALL };
+                    return Err(VaultError::of(&call, &self.address, &self.denied, bound, &error));
+                }
             }
         };
         let bytes = Zeroizing::new(answer.raw());
