@@ -66,6 +66,10 @@ e2e: setup ## the chart in two real regions of two nodes, under load: rollouts, 
 	@code=0; cargo test --package local-region --test e2e -- --ignored --test-threads=1 --nocapture || code=$$?; \
 	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
 
+.PHONY: gates
+gates: setup ## 200,000 promotions of a good release, judged by the gates: at most one in a thousand may be aborted
+	@cargo test --release --package regions --lib gate -- --ignored --nocapture
+
 .PHONY: lint
 lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies
 	@cargo fmt --all --check

@@ -16,6 +16,7 @@ FULL = rendering.values_of(rendering.CATALOGUES[0], "production", "us-east4") | 
     "kubernetes": {"context": "elsewhere"},
     "watcher": {"address": "https://watcher.example:9092"},
     "approle": ["service"],
+    "freezes": [{"from": "2026-12-18T18:00:00Z", "until": "2027-01-04T06:00:00Z", "why": "holidays"}],
 }
 
 # Each value, and another that is valid there. The first table is what the chart reads.
@@ -47,6 +48,8 @@ NOT_READ = {
     "bake.samples": 1,
     "gates.error_ratio": 0.02,
     "gates.latency_p99": "251ms",
+    "gates.client_error_shift": 0.1,
+    "freezes": [{"from": "2026-12-18T18:00:00Z", "until": "2027-01-04T06:00:00Z", "why": "another"}],
     "secrets.tls.generator": "random",
     "location": "europe-west1",
     "geo": "europe-west1",

@@ -13,7 +13,7 @@ BROKEN = {
         [f"{EUROPE}: zone: found an unknown key; allowed is geo, kubernetes, location, pools, range, vault, watcher, wave, zones"]),
     "an unknown key of the environment": (
         {OWN: ("order: 3", "order: 3\nprojekt: x")},
-        [f"{OWN}: projekt: found an unknown key; allowed is approle, bake, ceilings, defaults, domain, gates, order, pipeline, project, secrets, waves, workload"]),
+        [f"{OWN}: projekt: found an unknown key; allowed is approle, bake, ceilings, defaults, domain, freezes, gates, order, pipeline, project, secrets, waves, workload"]),
     "a region without a range": (
         {EUROPE: ("range: 10.0.0.0/14\n", "")}, [f"{EUROPE}: range: found nothing; allowed is {ENDS['range']}"]),
     "a range that is none": (

@@ -4,11 +4,14 @@
 
 pub mod conflict;
 pub mod diff;
+pub mod gate;
 pub mod manifest;
 pub mod object;
 pub mod readiness;
 pub mod record;
+pub mod rotation;
 pub mod vault;
+pub mod view;
 
 use jiff::Timestamp;
 use serde_json::Value;

@@ -58,7 +58,7 @@ locals {
       "bake", "ceilings", "domain", "gates", "order", "project", "secrets",
       "waves", "workload",
     ]
-    optional = ["approle", "defaults", "pipeline"]
+    optional = ["approle", "defaults", "freezes", "pipeline"]
   }
   region_keys = {
     required = ["location", "range", "wave"]

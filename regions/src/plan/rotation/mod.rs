@@ -1,0 +1,3 @@
+//! What a rotation leaves in documents.
+
+pub mod mark;
