@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::catalogue::region::Region;
-use crate::catalogue::{Catalogue, Environment};
+use crate::catalogue::{Catalogue, Environment, types};
 use crate::named::Named;
+use crate::plan::gate::limits::Limits;
+use crate::plan::promotion::refusal::Freeze;
 use crate::promote::targets;
 use crate::{bootstrap, command, print, promote, render, schemas, status, validate, vault};
 
@@ -161,12 +163,21 @@ fn find(folder: &Path, named: &Named) -> Result<(Environment, Region), ExitCode>
     Ok((environment.clone(), region.clone()))
 }
 
+/// A freeze; the catalogue's check has seen to it that its days are there.
+fn freeze(freeze: &types::Freeze) -> Option<Freeze> {
+    let (from, until) = (freeze.from.get()?, freeze.until.get()?);
+    Some(Freeze { from, until, why: freeze.why.to_string() })
+}
+
 /// What a promotion needs to know of an environment.
 fn targets_of(catalogue: &Catalogue, environment: &Environment) -> targets::Environment {
     let waves = environment.waves().into_iter().map(|wave| {
         let targets = wave.regions.into_iter().map(|region| targets::Target {
             region: region.name.clone(),
             context: region.context.value.to_string(),
+            watcher: region.watcher.as_ref().map(|watcher| watcher.value.to_string()),
+            nodes: region.pools.value.values().map(|pool| u64::from(pool.max)).sum(),
+            pods: u32::from(environment.settings.workload.max),
             vault: region.vault.value.clone(),
             secrets: environment.settings.secrets.keys().map(ToString::to_string).collect(),
             values: render::values(environment, region),
@@ -176,6 +187,17 @@ fn targets_of(catalogue: &Catalogue, environment: &Environment) -> targets::Envi
     targets::Environment {
         name: environment.name.clone(),
         next: catalogue.after(environment).map(|next| next.name.clone()),
+        before: catalogue.before(environment).map(|before| targets::Before {
+            name: before.name.clone(),
+            regions: before
+                .regions
+                .iter()
+                .map(|region| (region.name.clone(), region.context.value.to_string()))
+                .collect(),
+        }),
+        domain: environment.settings.domain.to_string(),
+        freezes: environment.settings.freezes.iter().flatten().filter_map(freeze).collect(),
+        gates: Limits::of(&environment.settings.bake, &environment.settings.gates),
         waves: waves.collect(),
     }
 }

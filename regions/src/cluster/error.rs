@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use kube::core::Status;
 
+/// The policy that refuses what comes from a run that lost its Lease; the chart has it.
+pub const FENCE_POLICY: &str = "fence.meridian.meridian.internal";
+
 /// A call that failed: in which region, what it was to do, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("{region}: {verb} {object}: {cause}; {}", .cause.advice(context))]
@@ -92,6 +95,11 @@ impl Cause {
         }
     }
 
+    /// Whether a region's fence refused it: another run has taken the region over.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Api(status) if status.message.contains(FENCE_POLICY))
+    }
+
     /// What to do next.
     fn advice(&self, context: &str) -> String {
         match self {
@@ -101,6 +109,9 @@ impl Cause {
             }
             Self::Unauthorized(_) => {
                 format!("get new credentials for context {context}, then run again")
+            }
+            Self::Api(_) if self.is_fenced() => {
+                "see what the other run does with `regions status`, then run again".into()
             }
             Self::Api(status) => match status.code {
                 403 => format!(

@@ -79,6 +79,11 @@ impl Cluster {
         let mut how = PatchParams::apply(OWNER).validation(ValidationDirective::Strict);
         how.dry_run = dry_run;
         let verb = if dry_run { "apply (dry run)" } else { "apply" };
+        let mut object = object.clone();
+        if !dry_run {
+            object.fence(self.fence);
+        }
+        let object = &object;
         let patch = Patch::Apply(&object.value);
         let answer =
             self.call(verb, &object.id.to_string(), || Ok(path.patch(&object.id.name, &how, &patch)?)).await;
@@ -172,6 +177,30 @@ impl Cluster {
         self.read(id).await
     }
 
+    /// What a Service's pod answers to a GET, through the API server's proxy. It is asked once.
+    ///
+    /// # Errors
+    /// The API server, or whoever is behind it, does not answer as it should.
+    pub async fn proxied(
+        &self,
+        namespace: &str,
+        service: &str,
+        port: u16,
+        path: &str,
+    ) -> Result<String, ClusterError> {
+        let url = format!("/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy{path}");
+        let request = http::Request::get(&url).body(Vec::new());
+        let what = format!("{service} in {namespace}");
+        let request =
+            request.map_err(|error| self.error("ask", &what, Cause::Unexpected(error.to_string())))?;
+        let cause = match tokio::time::timeout(self.patience.call, self.client.request_text(request)).await {
+            Ok(Ok(text)) => return Ok(text),
+            Ok(Err(error)) => Cause::from_client(error),
+            Err(_) => Cause::TimedOut(self.patience.call),
+        };
+        Err(self.error("ask", &what, cause))
+    }
+
     /// The Deployments that this tool applied.
     ///
     /// # Errors
@@ -185,7 +214,7 @@ impl Cluster {
         self.call("get", &id.to_string(), || Ok(path.get(&id.name, &GetParams::default())?)).await
     }
 
-    pub(super) async fn list<T>(
+    pub(crate) async fn list<T>(
         &self,
         group: &str,
         plural: &str,
@@ -203,7 +232,7 @@ impl Cluster {
     }
 
     /// The address of the object's kind.
-    async fn path(&self, id: &ObjectRef) -> Result<Request, ClusterError> {
+    pub(super) async fn path(&self, id: &ObjectRef) -> Result<Request, ClusterError> {
         let resource = self.resource(id).await?;
         let root = if id.group().is_empty() { "api" } else { "apis" };
         let namespace = match (&id.namespace, resource.namespaced) {

@@ -3,6 +3,8 @@
 
 use crate::catalogue::types::Vault;
 use crate::helm::Values;
+use crate::plan::gate::limits::Limits;
+use crate::plan::promotion::refusal::Freeze;
 
 /// An environment, in the order in which its regions are promoted to.
 #[derive(Debug, Clone)]
@@ -11,8 +13,49 @@ pub struct Environment {
     pub name: String,
     /// The environment that comes after it, if any.
     pub next: Option<String>,
+    /// The environment that comes before it, if any.
+    pub before: Option<Before>,
+    /// DNS name under which it is served.
+    pub domain: String,
+    /// Times in which nothing is promoted to it.
+    pub freezes: Vec<Freeze>,
+    /// What a bake asks for.
+    pub gates: Limits,
     /// Its waves, in the catalogue's order.
     pub waves: Vec<Wave>,
+}
+
+/// The environment before: where its regions are asked what they have run.
+#[derive(Debug, Clone)]
+pub struct Before {
+    /// Its name.
+    pub name: String,
+    /// Its regions and their contexts.
+    pub regions: Vec<(String, String)>,
+}
+
+impl Environment {
+    /// Its regions, in the order of waves.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.waves.iter().flat_map(|wave| &wave.targets)
+    }
+
+    /// The issuer of its tokens.
+    pub fn issuer(&self) -> String {
+        format!("https://{}", self.domain)
+    }
+
+    /// The name by which a region of it is asked from outside.
+    pub fn host(&self, region: &str) -> String {
+        format!("{region}.{}", self.domain)
+    }
+
+    /// Names of waves, and the places of their regions among [`Environment::targets`].
+    pub fn places(&self) -> Vec<(String, Vec<usize>)> {
+        let mut places = 0..;
+        let places_of = |wave: &Wave| (wave.name.clone(), places.by_ref().take(wave.targets.len()).collect());
+        self.waves.iter().map(places_of).collect()
+    }
 }
 
 /// Regions that are promoted to at the same time.
@@ -31,6 +74,12 @@ pub struct Target {
     pub region: String,
     /// Its kubeconfig context.
     pub context: String,
+    /// Address of its watcher; nothing where that is reached through the API server.
+    pub watcher: Option<String>,
+    /// Nodes that its pools may have together.
+    pub nodes: u64,
+    /// Pods of the service that it may have.
+    pub pods: u32,
     /// Its Vault.
     pub vault: Vault,
     /// The secrets that the catalogue says it has.

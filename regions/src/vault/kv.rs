@@ -46,7 +46,7 @@ impl Drop for Document {
 }
 
 /// Overwrites every text in a value.
-pub(super) fn wipe(value: &mut Value) {
+pub(crate) fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),
         Value::Array(items) => items.iter_mut().for_each(wipe),

@@ -1,6 +1,8 @@
 //! Carries out a plan in one region. It decides nothing: a step that cannot be taken ends the run, and the
 //! next run plans anew from what is there.
 
+pub mod site;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,15 +10,15 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::NAMESPACE;
 use crate::cluster::error::ClusterError;
-use crate::cluster::{Applied, Cluster, NewRecord};
+use crate::cluster::{Applied, NewRecord};
 use crate::output::Line;
 use crate::plan::conflict::Conflict;
 use crate::plan::object::{OWNER, OWNER_LABEL, Object, ObjectRef};
 use crate::plan::readiness::{self, Judge, Patience, Pods, Problem, Verdict};
 use crate::plan::record::{Record, State};
 use crate::plan::{Plan, Step, Stored};
+use site::Site;
 
 /// Pause between two looks at a workload that is coming up.
 const LOOK: Duration = Duration::from_millis(500);
@@ -47,11 +49,57 @@ pub enum Failure {
         after: Duration,
     },
     /// Another run writes the same record.
-    #[error("another promotion is writing this region's release record ({0}); let it end, then run again")]
+    #[error(
+        "another run of regions has taken this region over ({0}); see what it does with `regions status`, then run again"
+    )]
     Overtaken(#[source] ClusterError),
+    /// An object that is to go was stamped by a later run.
+    #[error(
+        "{0} was taken over by another run of regions; see what it does with `regions status`, then run again"
+    )]
+    Newer(ObjectRef),
+    /// What is new there is not good.
+    #[error("a gate failed while the release came up")]
+    Halted,
     /// A signal asked for an end.
     #[error("stopped by a signal; run the same command again to go on")]
     Stopped,
+}
+
+impl Failure {
+    /// Whether another run has taken the region over.
+    pub fn is_overtaken(&self) -> bool {
+        matches!(self, Self::Overtaken(_) | Self::Newer(_))
+    }
+}
+
+/// What may end a run before its plan's end, between two writes.
+#[derive(Debug, Clone)]
+pub struct Orders {
+    /// A signal asks for an end.
+    pub stop: watch::Receiver<bool>,
+    /// The release turns out not to be good.
+    pub halt: watch::Receiver<bool>,
+}
+
+impl Orders {
+    fn check(&self) -> Result<(), Failure> {
+        match (*self.stop.borrow(), *self.halt.borrow()) {
+            (true, _) => Err(Failure::Stopped),
+            (false, true) => Err(Failure::Halted),
+            (false, false) => Ok(()),
+        }
+    }
+
+    /// Waits for one of them.
+    async fn given(&mut self) -> Failure {
+        let never = std::future::pending::<()>;
+        tokio::select! {
+            ended = self.stop.wait_for(|stop| *stop) => if ended.is_err() { never().await },
+            ended = self.halt.wait_for(|halt| *halt) => if ended.is_err() { never().await },
+        }
+        self.check().err().unwrap_or(Failure::Stopped)
+    }
 }
 
 /// Bounds of the wait for readiness.
@@ -82,19 +130,19 @@ pub struct Outcome {
 }
 
 /// Carries out a plan.
-pub async fn execute(
-    cluster: &Cluster,
+pub async fn execute<S: Site>(
+    cluster: &S,
     plan: &Plan,
     contents: &Contents,
     limits: Limits,
-    stop: watch::Receiver<bool>,
+    orders: Orders,
     line: &Line,
 ) -> Outcome {
     let mut run = Run {
         cluster,
         contents,
         limits,
-        stop,
+        orders,
         line,
         record: None,
         pods: BTreeMap::new(),
@@ -115,11 +163,11 @@ pub async fn execute(
     Outcome { wrote: run.wrote, result }
 }
 
-struct Run<'a> {
-    cluster: &'a Cluster,
+struct Run<'a, S> {
+    cluster: &'a S,
     contents: &'a Contents,
     limits: Limits,
-    stop: watch::Receiver<bool>,
+    orders: Orders,
     line: &'a Line,
     record: Option<Stored>,
     pods: BTreeMap<ObjectRef, Pods>,
@@ -127,15 +175,13 @@ struct Run<'a> {
     deadline: Option<Instant>,
 }
 
-impl Run<'_> {
+impl<S: Site> Run<'_, S> {
     async fn steps(&mut self, steps: &[Step]) -> Result<(), Failure> {
         for step in steps {
-            if *self.stop.borrow() {
-                return Err(Failure::Stopped);
-            }
+            self.orders.check()?;
             self.wrote |= !matches!(step, Step::Await { .. });
             match step {
-                Step::CreateNamespace => self.cluster.create_namespace(NAMESPACE).await?,
+                Step::CreateNamespace => self.cluster.create_namespace().await?,
                 Step::CloseRecord(stored) => {
                     let why = "left unfinished, and replaced by another release";
                     let record = ended(&stored.record, State::Failed, Some(why.to_owned()));
@@ -147,8 +193,16 @@ impl Run<'_> {
                 Step::Prune { object, uid, resource_version } => {
                     self.prune(object, uid, resource_version).await?;
                 }
-                Step::FinishRecord => self.finish(State::Applied, None).await?,
-                Step::DropRecord(stored) => self.cluster.delete_record(stored).await?,
+                Step::MarkUndoing { stored, why } => {
+                    self.line.say("back to the former release");
+                    let record = ended(&stored.record, State::Undoing, Some(why.clone()));
+                    let marked = self.cluster.update_record(&record, &stored.resource_version).await;
+                    self.record = Some(marked.map_err(overtaken)?);
+                }
+                Step::FinishRecord(state) => self.finish(*state, None).await?,
+                Step::DropRecord(stored) => {
+                    self.cluster.delete_record(stored).await.map_err(overtaken)?;
+                }
             }
         }
         Ok(())
@@ -171,7 +225,7 @@ impl Run<'_> {
 
     async fn apply(&mut self, object: &Object) -> Result<(), Failure> {
         self.line.say(&format!("apply {}", object.id));
-        match self.cluster.apply(object, None, false).await? {
+        match self.cluster.apply(object).await.map_err(overtaken)? {
             Applied::Done(_) => Ok(()),
             Applied::Conflicts(conflicts) => Err(Failure::Conflicts(conflicts)),
         }
@@ -182,10 +236,13 @@ impl Run<'_> {
     async fn prune(&mut self, object: &ObjectRef, uid: &str, version: &str) -> Result<(), Failure> {
         self.line.say(&format!("prune {object}"));
         let Some(live) = self.cluster.get(object).await? else { return Ok(()) };
+        if self.cluster.is_newer(&live) {
+            return Err(Failure::Newer(object.clone()));
+        }
         let metadata = &live["metadata"];
         let same = metadata["uid"] == uid && metadata["labels"][OWNER_LABEL] == OWNER;
         let now = metadata["resourceVersion"].as_str().filter(|_| same).unwrap_or(version);
-        Ok(self.cluster.delete(object, uid, now).await?)
+        self.cluster.delete(object, uid, now).await.map_err(overtaken)
     }
 
     async fn finish(&mut self, state: State, why: Option<String>) -> Result<(), Failure> {
@@ -195,9 +252,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Says in the record why it failed. A run that was stopped leaves it open, since running again goes on.
+    /// Says in the record why it failed. A run that was stopped leaves it open, since running again goes on; and
+    /// where there is a former release, that takes its place again, and the record is written then.
     async fn close(&mut self, failure: &Failure) {
-        if matches!(failure, Failure::Stopped | Failure::Overtaken(_)) {
+        let open = self.record.as_ref().map(|stored| &stored.record);
+        let goes_back = open.is_some_and(|record| record.former.is_some() || record.state != State::Applying);
+        if goes_back || failure.is_overtaken() || matches!(failure, Failure::Stopped) {
             return;
         }
         if let Err(error) = self.finish(State::Failed, Some(failure.to_string())).await {
@@ -237,7 +297,7 @@ impl Run<'_> {
             }
             tokio::select! {
                 () = sleep(LOOK) => {}
-                _ = self.stop.wait_for(|stop| *stop) => return Err(Failure::Stopped),
+                order = self.orders.given() => return Err(order),
             }
         }
     }
@@ -261,14 +321,17 @@ impl Run<'_> {
     }
 }
 
-fn ended(record: &Record, state: State, failure: Option<String>) -> Record {
-    Record { state, finished: Some(Timestamp::now()), failure, ..record.clone() }
+/// A record's next state. Why it failed is kept when it is undone.
+pub fn ended(record: &Record, state: State, failure: Option<String>) -> Record {
+    let failure = failure.or_else(|| record.failure.clone().filter(|_| state == State::Undone));
+    let finished = (!state.is_open()).then(Timestamp::now);
+    Record { state, finished, failure, ..record.clone() }
 }
 
-/// A record that somebody else wrote meanwhile.
+/// What somebody else wrote meanwhile, or took over.
 fn overtaken(error: ClusterError) -> Failure {
     match error.cause.status() {
-        Some(status) if status.code == 409 => Failure::Overtaken(error),
+        Some(status) if status.code == 409 || error.cause.is_fenced() => Failure::Overtaken(error),
         _ => Failure::Cluster(error),
     }
 }
