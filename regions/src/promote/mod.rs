@@ -91,11 +91,14 @@ pub async fn run(args: &Args, environment: &Environment, quiet: bool, stop: watc
         holder: Holder { name: who::own(), life: args.how.lease },
         may_begin: &may_begin,
     };
-    let outcome = carry(&job, stop, &progress).await;
+    let outcome = carry(&job, stop.clone(), &progress).await;
     for (own, region) in report.regions.iter_mut().zip(&regions) {
         own.last_failure = region.last_failure();
     }
     report.conclude(outcome);
+    if *stop.borrow() && report.outcome == Ending::Incomplete {
+        report.errors.push("stopped by a signal".into());
+    }
     report.former = former.map(|former| former.release);
     report.next = Some(match report.outcome {
         Ending::Done | Ending::NoChange => match &environment.next {

@@ -262,7 +262,13 @@ impl RegionReport {
             Standing::Undone => RegionState::Undone,
             Standing::Stuck(_) => RegionState::Stuck,
         };
-        self.error = fate.standing.why().or(fate.why.as_deref()).map(|why| named(&self.region, why));
+        let stuck = matches!(fate.standing, Standing::Stuck(_));
+        let why = match (&fate.why, fate.standing.why()) {
+            (Some(why), Some(stays)) if stuck => Some(format!("{why}; it cannot go back: {stays}")),
+            (_, Some(why)) => Some(why.to_owned()),
+            (why, None) => why.clone(),
+        };
+        self.error = why.map(|why| named(&self.region, &why));
         self.pods = fate.pods;
         (self.gates, self.breaches, self.after_s) = (fate.readings, fate.breaches, fate.after_s);
     }

@@ -7,6 +7,8 @@ mod chart;
 #[cfg(test)]
 mod charts;
 #[cfg(test)]
+mod front;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod network;

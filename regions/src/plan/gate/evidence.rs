@@ -51,6 +51,12 @@ impl Evidence {
         self.decided |= self.mixture() >= self.decides;
     }
 
+    /// Whether what was seen speaks for an excess at all: whoever bet on it has more than in the beginning. A stall of
+    /// a moment is forgotten after some good rounds, though it weighs in the share for long.
+    pub fn leans(&self) -> bool {
+        self.mixture() > 0.0
+    }
+
     /// Whether the share is over the limit.
     pub fn decided(&self) -> bool {
         self.decided

@@ -6,7 +6,9 @@
 //! slower than `latency_p99`, and the same of own transactions. A gate fails once the evidence against it is such
 //! as a good release would show in one of a thousand promotions at most ([`FALSE_ALARMS`], all gates of all
 //! regions together, whenever it is looked). It passes with the bake's time and samples, and a share that is not
-//! over the limit; in between, the bake goes on, for a bounded time.
+//! over the limit, or is so by a moment's stall only; in between, the bake goes on, for a bounded time. A share that is
+//! over its limit all that time, with evidence for it though not enough, fails it as well: what that adds to the bound
+//! on false alarms is nothing that a simulation finds, for shares of up to half the limit.
 
 pub mod evidence;
 pub mod limits;
@@ -115,6 +117,8 @@ pub struct Watch {
     beside: Counts,
     old_since: Counts,
     samples: u64,
+    /// Whether anybody is there to answer own transactions.
+    is_served: bool,
 }
 
 impl Watch {
@@ -124,8 +128,10 @@ impl Watch {
         // Half for the evidence, half for what is known of the former release.
         let alpha = FALSE_ALARMS / gates as f64 / 2.0;
         let mut tracker = Tracker::default();
+        let is_served = !before.pods.is_empty();
         let before = tracker.begin(before, release);
         Self {
+            is_served,
             limits: limits.clone(),
             release: release.to_owned(),
             alpha,
@@ -139,13 +145,19 @@ impl Watch {
         }
     }
 
+    /// The release is ready: from now on somebody is there to answer own transactions, also where nothing ran before.
+    pub fn ready(&mut self) {
+        self.is_served = true;
+    }
+
     /// Takes a look. `beside` is what pods of the former release have counted in other regions since this began.
     pub fn look(&mut self, sample: &Sample, beside: Counts) {
         // Each limit is fixed by what was known before the round.
         self.limit = Gate::ALL.map(|gate| self.borne(gate));
         let came = self.tracker.look(sample, &self.release);
+        let own = if self.is_served { sample.own } else { Own::default() };
         for (place, gate) in Gate::ALL.into_iter().enumerate() {
-            let (bad, total) = round(gate, &came.new, &sample.own);
+            let (bad, total) = round(gate, &came.new, &own);
             if let Some(limit) = self.limit[place] {
                 self.evidence[place].round(bad, total, limit);
             }
@@ -188,8 +200,11 @@ impl Watch {
             return Verdict::Baking { samples };
         }
         let over = || {
-            let readings = self.readings().into_iter();
-            readings.filter(|reading| reading.limit.is_some_and(|limit| reading.share() > limit))
+            let readings = self.readings().into_iter().zip(&self.evidence);
+            let over = readings.filter(|(reading, evidence)| {
+                evidence.leans() && reading.limit.is_some_and(|limit| reading.share() > limit)
+            });
+            over.map(|(reading, _)| reading)
         };
         let enough = samples >= self.limits.samples;
         if enough && over().next().is_none() {

@@ -32,6 +32,7 @@ impl<R: Region> Carry<'_, R> {
             names.join(", ")
         ));
         let running: Vec<usize> = self.with(|one| matches!(one, Standing::Baking | Standing::Passed));
+        running.iter().for_each(|place| self.watches.ready(*place));
         let mut judges: BTreeMap<usize, Vec<(Judge, Object)>> =
             running.iter().map(|place| (*place, self.judges(*place))).collect();
         let lines: BTreeMap<usize, _> =

@@ -223,7 +223,9 @@ impl<'a, R: Region> Carry<'a, R> {
             }
             let standing: Vec<Standing> =
                 self.fates.borrow().iter().map(|fate| fate.standing.clone()).collect();
-            match next(&waves, &standing, *self.stop.borrow()) {
+            // Not in the head of the match: there it would be held while the step lasts, and nobody could send.
+            let stop = *self.stop.borrow();
+            match next(&waves, &standing, stop) {
                 Next::Promote(places) => match (self.job.may_begin)() {
                     Ok(()) => self.promote(&places).await,
                     Err(why) => *self.ends.borrow_mut() = Some(Ends::HeldBack(why)),

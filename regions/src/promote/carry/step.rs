@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::begin::lines;
 use super::{Carry, Ends};
 use crate::execute::{Contents, Failure, Limits, Orders, ended, execute};
+use crate::plan::diff::Change;
 use crate::plan::manifest;
 use crate::plan::promotion::Standing;
 use crate::plan::record::{Intent, Record, State, Wanted};
@@ -51,7 +52,12 @@ impl<R: Region> Carry<'_, R> {
             Err(why) => return self.refused(place, why),
         };
         let Some(work) = &self.job.work[place] else { return };
-        if plan.changes != work.shown {
+        let alike = |one: &Change, other: &Change| {
+            (&one.object, one.kind, &one.fields) == (&other.object, other.kind, &other.fields)
+        };
+        let same = plan.changes.len() == work.shown.len()
+            && plan.changes.iter().zip(&work.shown).all(|(one, other)| alike(one, other));
+        if !same {
             self.progress.note(&format!(
                 "  {name}: the region changed since the plan was shown; the release is the same"
             ));

@@ -38,6 +38,13 @@ impl Watches {
         self.watches.borrow_mut()[place] = Some(watch);
     }
 
+    /// The region's release is ready.
+    pub(super) fn ready(&self, place: usize) {
+        if let Some(watch) = &mut self.watches.borrow_mut()[place] {
+            watch.ready();
+        }
+    }
+
     /// Is true once the region's gates have failed.
     pub(super) fn halt(&self, place: usize) -> watch::Receiver<bool> {
         self.halts[place].subscribe()
