@@ -21,10 +21,10 @@ use crate::plan::{Plan, Step, Stored};
 use site::Site;
 
 /// Pause between two looks at a workload that is coming up.
-const LOOK: Duration = Duration::from_millis(500);
+pub const LOOK: Duration = Duration::from_millis(500);
 
-/// How long a region may not answer while a workload comes up.
-const AWAY: Duration = Duration::from_secs(30);
+/// How long a region may not answer.
+pub const AWAY: Duration = Duration::from_secs(30);
 
 /// Why a region's plan was not carried out to its end.
 #[derive(Debug, thiserror::Error)]
@@ -181,11 +181,14 @@ impl<S: Site> Run<'_, S> {
             self.orders.check()?;
             self.wrote |= !matches!(step, Step::Await { .. });
             match step {
-                Step::CreateNamespace => self.cluster.create_namespace().await?,
+                Step::CreateNamespace => {
+                    let site = self.cluster;
+                    self.patiently(async || site.create_namespace().await).await?;
+                }
                 Step::CloseRecord(stored) => {
                     let why = "left unfinished, and replaced by another release";
                     let record = ended(&stored.record, State::Failed, Some(why.to_owned()));
-                    self.cluster.update_record(&record, &stored.resource_version).await.map_err(overtaken)?;
+                    self.update(&record, &stored.resource_version).await?;
                 }
                 Step::BeginRecord { record, over } => self.begin(record, over.as_deref()).await?,
                 Step::Apply(object) => self.apply(object).await?,
@@ -196,12 +199,12 @@ impl<S: Site> Run<'_, S> {
                 Step::MarkUndoing { stored, why } => {
                     self.line.say("back to the former release");
                     let record = ended(&stored.record, State::Undoing, Some(why.clone()));
-                    let marked = self.cluster.update_record(&record, &stored.resource_version).await;
-                    self.record = Some(marked.map_err(overtaken)?);
+                    self.record = Some(self.update(&record, &stored.resource_version).await?);
                 }
                 Step::FinishRecord(state) => self.finish(*state, None).await?,
                 Step::DropRecord(stored) => {
-                    self.cluster.delete_record(stored).await.map_err(overtaken)?;
+                    let site = self.cluster;
+                    self.patiently(async || site.delete_record(stored).await).await?;
                 }
             }
         }
@@ -215,17 +218,19 @@ impl<S: Site> Run<'_, S> {
             values: self.contents.values.clone(),
             manifest: self.contents.manifest.clone(),
         };
-        let written = match over {
-            Some(over) => self.cluster.replace_record(&new, over).await,
-            None => self.cluster.create_record(&new).await,
+        let site = self.cluster;
+        let write = async || match over {
+            Some(over) => site.replace_record(&new, over).await,
+            None => site.create_record(&new).await,
         };
-        self.record = Some(written.map_err(overtaken)?);
+        self.record = Some(self.patiently(write).await?);
         Ok(())
     }
 
     async fn apply(&mut self, object: &Object) -> Result<(), Failure> {
         self.line.say(&format!("apply {}", object.id));
-        match self.cluster.apply(object).await.map_err(overtaken)? {
+        let site = self.cluster;
+        match self.patiently(async || site.apply(object).await).await? {
             Applied::Done(_) => Ok(()),
             Applied::Conflicts(conflicts) => Err(Failure::Conflicts(conflicts)),
         }
@@ -235,21 +240,45 @@ impl<S: Site> Run<'_, S> {
     /// so an object that somebody made anew under the same name stays.
     async fn prune(&mut self, object: &ObjectRef, uid: &str, version: &str) -> Result<(), Failure> {
         self.line.say(&format!("prune {object}"));
-        let Some(live) = self.cluster.get(object).await? else { return Ok(()) };
+        let site = self.cluster;
+        let Some(live) = self.patiently(async || site.get(object).await).await? else { return Ok(()) };
         if self.cluster.is_newer(&live) {
             return Err(Failure::Newer(object.clone()));
         }
         let metadata = &live["metadata"];
         let same = metadata["uid"] == uid && metadata["labels"][OWNER_LABEL] == OWNER;
         let now = metadata["resourceVersion"].as_str().filter(|_| same).unwrap_or(version);
-        self.cluster.delete(object, uid, now).await.map_err(overtaken)
+        self.patiently(async || site.delete(object, uid, now).await).await
     }
 
     async fn finish(&mut self, state: State, why: Option<String>) -> Result<(), Failure> {
         let Some(stored) = self.record.take() else { return Ok(()) };
         let record = ended(&stored.record, state, why);
-        self.cluster.update_record(&record, &stored.resource_version).await.map_err(overtaken)?;
-        Ok(())
+        self.update(&record, &stored.resource_version).await.map(drop)
+    }
+
+    async fn update(&mut self, record: &Record, over: &str) -> Result<Stored, Failure> {
+        let site = self.cluster;
+        self.patiently(async || site.update_record(record, over).await).await
+    }
+
+    /// Makes a call again while its region is away for a moment: each of them may be made twice.
+    async fn patiently<T>(&mut self, call: impl AsyncFn() -> Result<T, ClusterError>) -> Result<T, Failure> {
+        let mut away_since: Option<Instant> = None;
+        loop {
+            let error = match call().await {
+                Err(error) if error.cause.is_transient() => error,
+                answer => return answer.map_err(overtaken),
+            };
+            if away_since.get_or_insert_with(Instant::now).elapsed() >= AWAY {
+                return Err(error.into());
+            }
+            self.line.say(&error.cause.to_string());
+            tokio::select! {
+                () = sleep(LOOK) => {}
+                order = self.orders.given() => return Err(order),
+            }
+        }
     }
 
     /// Says in the record why it failed. A run that was stopped leaves it open, since running again goes on; and

@@ -18,6 +18,9 @@ use crate::who;
 /// Pause between two looks at a Lease that another holds.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How often it is tried to write a Lease while no answer comes.
+const TRIES: u32 = 5;
+
 /// How often a Lease is renewed in its life.
 const RENEWED: u32 = 4;
 
@@ -67,8 +70,13 @@ impl Holder {
 /// Another run works there, or the region cannot be asked.
 pub async fn take<R: Region>(region: &R, holder: &Holder, told: impl Fn(&str)) -> Result<Hold, LockError> {
     let mut seen: Option<(Lease, Instant)> = None;
+    let mut left = TRIES;
     loop {
         let found = region.lease().await?;
+        if found.holder == holder.name && left < TRIES {
+            // The answer of an earlier try was lost, and it is held.
+            return Ok(Hold { fence: found.transitions, lease: RefCell::new(found) });
+        }
         let free = found.holder.is_empty() || found.holder == holder.name || who::is_gone(&found.holder);
         if !free {
             let (first, since) = seen.get_or_insert_with(|| (found.clone(), Instant::now()));
@@ -92,17 +100,11 @@ pub async fn take<R: Region>(region: &R, holder: &Holder, told: impl Fn(&str)) -
                 let fence = lease.transitions;
                 return Ok(Hold { lease: RefCell::new(lease), fence });
             }
-            // Somebody was quicker, or the answer was lost: it is looked at again.
-            Err(error) if is_conflict(&error) || error.cause.is_transient() => {
-                if !is_conflict(&error) {
-                    let now = region.lease().await?;
-                    if now.holder == holder.name && now.version != over.version {
-                        let fence = now.transitions;
-                        return Ok(Hold { lease: RefCell::new(now), fence });
-                    }
-                    return Err(error.into());
-                }
-                seen = None;
+            // Somebody was quicker: it is looked at again.
+            Err(error) if is_conflict(&error) => seen = None,
+            Err(error) if error.cause.is_transient() && left > 1 => {
+                left -= 1;
+                sleep(LOOK).await;
             }
             Err(error) => return Err(error.into()),
         }

@@ -2,9 +2,11 @@
 
 use futures_util::future::{join_all, try_join_all};
 use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
 
 use super::{Aim, Carry, Ends};
 use crate::cluster::error::ClusterError;
+use crate::execute::{AWAY, LOOK};
 use crate::plan::gate::Watch;
 use crate::plan::gate::sample::Sample;
 use crate::plan::object::ObjectRef;
@@ -97,8 +99,19 @@ impl<R: Region> Carry<'_, R> {
     }
 }
 
-/// Stamps all that a region's records name, and gives the records as they are then.
+/// Stamps all that a region's records name, and gives the records as they are then. A region that is away for a moment
+/// is waited for: nothing was written yet, and everything may be done twice.
 async fn stamped<R: Region>(region: &R) -> Result<Vec<Stored>, ClusterError> {
+    let since = Instant::now();
+    loop {
+        match stamp(region).await {
+            Err(error) if error.cause.is_transient() && since.elapsed() < AWAY => sleep(LOOK).await,
+            answer => return answer,
+        }
+    }
+}
+
+async fn stamp<R: Region>(region: &R) -> Result<Vec<Stored>, ClusterError> {
     let mut objects: Vec<ObjectRef> = Vec::new();
     for id in region.records().await?.iter().flat_map(|stored| &stored.record.objects) {
         if !objects.iter().any(|known| known.same_object(id)) {
