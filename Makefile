@@ -40,11 +40,13 @@ test-rust: setup ## the Rust programs, against the real Vault
 	@cargo test --workspace --no-fail-fast
 
 .PHONY: test-chart
-test-chart: setup ## the chart: lint, values, manifests of every region, what must be refused
+test-chart: setup ## the chart: lint, values, manifests of every region, what must be refused, a real API server
 	@k8s/tests/run
 
 .PHONY: test-terraform
-test-terraform: setup ## the modules and environments, offline against the google provider's real schema
+test-terraform: setup ## the modules and environments, offline against the google provider's real schema; runbooks, on real Vaults
+	@$(call with_vault_ahead,cargo build --package regions --package local-region)
+	@target/debug/local-region tools >/dev/null
 	@terraform/tests/run
 
 .PHONY: test-pipeline
@@ -71,10 +73,11 @@ gates: setup ## 200,000 promotions of a good release, judged by the gates: at mo
 	@cargo test --release --package regions --lib gate -- --ignored --nocapture
 
 .PHONY: lint
-lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies
+lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies, the chart's manifests
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@$(deny) --log-level error check bans licenses sources
+	@k8s/tests/run --lint
 
 $(deny): | setup
 	@echo "lint: building cargo-deny $(deny_version), once; this takes about 5 minutes on 2 cores" >&2
@@ -100,6 +103,10 @@ image: setup ## the three images, without a daemon, and the chart that pins them
 .PHONY: test-image
 test-image: setup ## the images in containerd, against a real Vault by its name
 	@k8s/tests/image-run
+
+.PHONY: test-reproducible
+test-reproducible: setup ## the images of this commit twice, from clones in different folders with empty caches: the same digests
+	@local/images/reproduce
 
 .PHONY: release
 release: ## push images and chart, and print the release (IMAGE_REPOSITORY names where)
@@ -140,4 +147,4 @@ clean: ## remove what was built here; the cache of built tools stays
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	    /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	    /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	    /^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,4 +1,4 @@
-"""The tests of the chart. Run them with k8s/tests/run."""
+"""The tests of the chart. Run them with k8s/tests/run; with --lint, those alone that need nothing but files."""
 
 import json
 import os
@@ -10,13 +10,20 @@ import time
 import kubernetes_validate
 import yaml
 
+import across
+import alerts
 import apiserver
+import definitions
+import docs
+import examples
+import live
 import manifests
 import mutants
 import programs
 import refusals
 import rendering
 import scheduling
+import settings
 import values
 from rendering import CHART, CATALOGUES, RELEASE, VERSIONS, WORK
 from report import check, finish, skip
@@ -55,21 +62,34 @@ def strictly_valid(version):
         arguments = rendering.value_arguments(catalogue, environment, region)
         for one in rendering.template(arguments, version=f"{version}.0"):
             try:
-                kubernetes_validate.validate(one, version, strict=True)
-            except kubernetes_validate.ValidationError as error:
-                raise AssertionError(f"{label}: {one['kind']}: {error.message} at {list(error.path)}") from error
+                valid(one, version)
+            except AssertionError as error:
+                raise AssertionError(f"{label}: {error}") from error
+
+
+def valid(one, version):
+    """Strictly, as this version of Kubernetes or the project that the kind is of defines it."""
+    if "monitoring" in one["apiVersion"]:
+        return definitions.is_valid(one)
+    try:
+        return kubernetes_validate.validate(one, version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        raise AssertionError(f"{one['kind']}: {error.message} at {list(error.path)}") from error
 
 
 def validation_is_strict():
-    objects = rendering.template(rendering.value_arguments(CATALOGUES[0], "qa", "europe-west4"))
-    for version in VERSIONS:
-        broken = json.loads(json.dumps(rendering.only(objects, "Deployment")))
-        broken["spec"]["template"]["spec"]["terminationGracePeriod"] = 14
-        try:
-            kubernetes_validate.validate(broken, version, strict=True)
-        except kubernetes_validate.ValidationError:
-            continue
-        raise AssertionError(f"Kubernetes {version} took an unknown field")
+    """An unknown field is refused in every kind, by every version."""
+    for who in ("google", "operator"):
+        values = rendering.values_of(CATALOGUES[0], "qa", "europe-west4") | {"monitoring": who}
+        for one in rendering.template_values(values):
+            broken = json.loads(json.dumps(one))
+            broken.setdefault("spec" if "spec" in one else "metadata", {})["unknownField"] = 14
+            for version in VERSIONS:
+                try:
+                    valid(broken, version)
+                except AssertionError:
+                    continue
+                raise AssertionError(f"Kubernetes {version} took an unknown field in {one['kind']}")
 
 
 def manifest_checks_hold(objects, given):
@@ -81,13 +101,15 @@ def manifest_checks_hold(objects, given):
 
 
 # Changes that mean the same to Kubernetes: TCP is what a port is without a protocol.
-SAME = re.compile(r"^NetworkPolicy service: spec\.(in|e)gress\.\d\.ports\.\d\.protocol removed$")
+SAME = re.compile(r"^NetworkPolicy \w+: spec\.(in|e)gress\.\d\.ports\.\d\.protocol removed$")
+# What only an API server can judge: fence.py breaks these one by one, on a real one.
+JUDGED = re.compile(r"^ValidatingAdmissionPolicy [\w.]+: spec\.(variables|validations|matchConditions)\.\d\.(e|messageE)xpression changed$")
 
 
-def every_mutant_is_caught(objects, given):
+def every_mutant_is_caught(objects, given, kinds=None):
     manifest_checks_hold(objects, given)
     survivors, count = [], 0
-    for name, mutant in mutants.manifest_mutants(objects):
+    for name, mutant in mutants.manifest_mutants(objects, kinds):
         count += 1
         for one in manifests.CHECKS:
             try:
@@ -95,7 +117,7 @@ def every_mutant_is_caught(objects, given):
             except Exception:
                 break
         else:
-            if not SAME.match(name):
+            if not SAME.match(name) and not JUDGED.match(name):
                 survivors.append(name)
     print(f"     {count} changed manifests, {len(survivors)} not noticed")
     assert not survivors, "\n".join(survivors)
@@ -107,6 +129,8 @@ def checkov():
         file = folder / f"{label.replace('/', '-')}.yaml"
         file.parent.mkdir(exist_ok=True)
         file.write_text(yaml.safe_dump_all(objects))
+    for file in examples.FILES:
+        (folder / f"example-{file.name}").write_text(yaml.safe_dump_all(examples.objects(file)))
     program = sys.executable.removesuffix("python") + "checkov"
     skips = ["--skip-check", ",".join(CHECKOV_SKIPS)] if CHECKOV_SKIPS else []
     fixed = ["--framework", "kubernetes", "--skip-download", "--download-external-modules", "false", "--quiet"]
@@ -138,33 +162,67 @@ def the_package_is_the_same_each_time():
     arguments = rendering.value_arguments(CATALOGUES[0], "qa", "europe-west4")
     objects = rendering.template(arguments, WORK / "1" / "meridian-1.2.3.tgz")
     manifests.images_are_pinned(objects, {})
-    labels = rendering.only(objects, "Deployment")["metadata"]["labels"]
+    labels = rendering.only(objects, "Deployment", "service")["metadata"]["labels"]
     assert labels["app.kubernetes.io/version"] == "1.2.3", labels
 
 
-def readme_names_every_value():
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    text = (CHART / "README.md").read_text()
-    rows = re.findall(r"^\| `([a-z_.]+)` \|", text, re.MULTILINE)
-    assert sorted(rows) == sorted(schema["properties"]), set(rows) ^ set(schema["properties"])
+def notes_say_what_a_region_needs():
+    """Of every region: where its Vault is, what must be there first, and whether anybody is woken."""
+    for label, catalogue, environment, region in rendering.regions():
+        values = RENDERED[label][1]
+        arguments = rendering.value_arguments(catalogue, environment, region)
+        done = rendering.helm("install", "service", RELEASE, "--dry-run=client", "--namespace", rendering.NAMESPACE, *arguments)
+        notes = done.stdout.split("NOTES:")[-1]
+        wanted = [f"{environment}/{region}:", manifests.vault_address(values), f"https://{values['domain']},", manifests.FENCE,
+                  *(name for name, optional in manifests.FOREIGN.items() if not optional),
+                  *(f"{rendering.NAMESPACE}/{name}" for name in ("service", "watcher")),
+                  {"google": "gmp-system", "operator": "monitoring: operator", "none": "Nobody reads"}[manifests.monitoring(values)]]
+        missing = [word for word in wanted if word not in notes]
+        assert done.returncode == 0 and not missing, f"{label}: {missing} in {notes}{done.stderr}"
 
 
-for region in rendering.regions():
-    check(f"helm lint: {region[0]}", lint, *region)
-check("the source, which pins no image, says what to do", source_without_images)
+def operators():
+    """A region whose metrics the Prometheus operator's Prometheus reads."""
+    values = rendering.values_of(CATALOGUES[0], "production", "us-east4") | {"monitoring": "operator"}
+    return rendering.template_values(values), values
+
+
+def of_files():
+    """What needs nothing but files and Helm."""
+    for region in rendering.regions():
+        check(f"helm lint: {region[0]}", lint, *region)
+    check("the source, which pins no image, says what to do", source_without_images)
+    for label, (objects, given) in RENDERED.items():
+        check(f"manifests: {label}: {len(manifests.CHECKS)} checks", manifest_checks_hold, objects, given)
+    for version in VERSIONS:
+        check(f"strictly valid for Kubernetes {version}: {len(RENDERED)} regions", strictly_valid, version)
+    check("an unknown field is seen refused by each version, in each kind", validation_is_strict)
+    check("every changed manifest is noticed", every_mutant_is_caught, *RENDERED["regions/production/us-east4"])
+    check("every changed manifest is noticed, with an operator", every_mutant_is_caught, *operators(), OPERATORS)
+    refusals.run()
+    values.run()
+    alerts.run()
+    across.run(RENDERED)
+    examples.run()
+    check("README and ALERTS.md say what is so", docs.are_current, values.READ)
+    check("README explains every object", docs.every_object_is_explained, RENDERED)
+    check("NOTES say what a region needs", notes_say_what_a_region_needs)
+    check("checkov", checkov)
+    check("the chart is packaged to the same bytes each time", the_package_is_the_same_each_time)
+
+
+def of_programs():
+    """What needs the programs, a Vault, and a Kubernetes API server."""
+    programs.run(RENDERED)
+    settings.run(RENDERED)
+    live.run()
+    apiserver.run(RENDERED)
+    scheduling.run(RENDERED)
+
+
+OPERATORS = {"NetworkPolicy", "PodMonitor", "PrometheusRule"}
 RENDERED = rendered()
-for label, (objects, given) in RENDERED.items():
-    check(f"manifests: {label}: {len(manifests.CHECKS)} checks", manifest_checks_hold, objects, given)
-for version in VERSIONS:
-    check(f"strictly valid for Kubernetes {version}: {len(RENDERED)} regions", strictly_valid, version)
-check("an unknown field is seen refused by each version", validation_is_strict)
-check("every changed manifest is noticed", every_mutant_is_caught, *RENDERED["regions/production/us-east4"])
-refusals.run()
-values.run()
-programs.run(RENDERED)
-apiserver.run(RENDERED)
-scheduling.run(RENDERED)
-check("checkov", checkov)
-check("the chart is packaged to the same bytes each time", the_package_is_the_same_each_time)
-check("README names every value", readme_names_every_value)
-finish("chart")
+of_files()
+if "--lint" not in sys.argv:
+    of_programs()
+finish("chart-lint" if "--lint" in sys.argv else "chart")

@@ -17,10 +17,14 @@ def named(name, namespace=OWN):
 
 
 SERVICE = named("service")
+WATCHER = named("watcher")
 DNS = pod("kube-system", k8s_app="kube-dns")
+PROXY = pod("kube-system", k8s_app="konnectivity-agent")
 CLIENT = {"ip": "203.0.113.9"}
 METADATA = {"ip": "169.254.169.254"}
 NODE_DNS = {"ip": "169.254.20.10"}
+# Who reads metrics, where the catalogue names one.
+COLLECTORS = {"gmp-system": pod("gmp-system", name="collector"), "monitoring": pod("monitoring", name="prometheus")}
 
 # What reaches the service's pods, and what does not: (from, port, protocol, allowed). Replies need no rule.
 TO_SERVICE = [
@@ -31,22 +35,20 @@ TO_SERVICE = [
 ]
 for port in (9090, 9091):
     TO_SERVICE += [
-        (named("watcher"), port, "TCP", True),
-        (pod("gmp-system", name="collector"), port, "TCP", True),
-        (pod("monitoring", name="prometheus"), port, "TCP", True),
+        (WATCHER, port, "TCP", True),
         (CLIENT, port, "TCP", False),
         (SERVICE, port, "TCP", False),
         (DNS, port, "TCP", False),
+        (PROXY, port, "TCP", False),
         (named("other"), port, "TCP", False),
         (named("stranger", "default"), port, "TCP", False),
         (named("watcher", "default"), port, "TCP", False),
-        (named("watcher"), port, "UDP", False),
-        (pod("gmp-system", name="collector"), port, "UDP", False),
+        (WATCHER, port, "UDP", False),
     ]
-TO_SERVICE += [(named("watcher"), 22, "TCP", False), (pod("monitoring", name="prometheus"), 22, "TCP", False)]
+TO_SERVICE += [(WATCHER, 22, "TCP", False)]
 
-# What they reach themselves.
-FROM_SERVICE = [
+# What every pod of ours needs, and what none may: DNS, Vault and nothing beside them.
+FROM_EACH = [
     (pod("vault", name="vault"), 8200, "TCP", True),
     (pod("vault", name="vault"), 22, "TCP", False),
     (pod("vault", name="vault"), 8200, "UDP", False),
@@ -55,10 +57,12 @@ FROM_SERVICE = [
     (NODE_DNS, 80, "TCP", False),
     (DNS, 8080, "TCP", False),
     (DNS, 8080, "UDP", False),
-    (SERVICE, 9091, "TCP", False),
+    (WATCHER, 9092, "TCP", False),
+    (named("other"), 9091, "TCP", False),
+    (named("service", "default"), 9091, "TCP", False),
 ]
 for protocol in ("UDP", "TCP"):
-    FROM_SERVICE += [
+    FROM_EACH += [
         (DNS, 53, protocol, True),
         (pod("kube-system", k8s_app="node-local-dns"), 53, protocol, True),
         (NODE_DNS, 53, protocol, True),
@@ -66,10 +70,35 @@ for protocol in ("UDP", "TCP"):
         (pod("kube-system", k8s_app="metrics-server"), 53, protocol, False),
         (pod("default", k8s_app="kube-dns"), 53, protocol, False),
     ]
+FROM_SERVICE = FROM_EACH + [(SERVICE, port, "TCP", False) for port in (8443, 9090, 9091)]
+
+# The watcher asks every pod of the workload, and is asked through the API server alone.
+FROM_WATCHER = FROM_EACH + [
+    *((SERVICE, port, "TCP", True) for port in (8443, 9090, 9091)),
+    *((SERVICE, port, "UDP", False) for port in (8443, 9090, 9091)),
+    (SERVICE, 22, "TCP", False),
+]
+TO_WATCHER = [
+    (PROXY, 9092, "TCP", True),
+    (PROXY, 9092, "UDP", False),
+    (PROXY, 22, "TCP", False),
+    (pod("default", k8s_app="konnectivity-agent"), 9092, "TCP", False),
+    *((there, 9092, "TCP", False) for there in (CLIENT, SERVICE, DNS, WATCHER, named("other"), *COLLECTORS.values())),
+]
 
 # Pods of the namespace that no other policy selects.
-TO_OTHERS = [(CLIENT, 8443, "TCP", False), (SERVICE, 80, "TCP", False), (named("watcher"), 9091, "TCP", False)]
+TO_OTHERS = [(CLIENT, 8443, "TCP", False), (SERVICE, 80, "TCP", False), (WATCHER, 9091, "TCP", False)]
 FROM_OTHERS = [(CLIENT, 443, "TCP", False), (DNS, 53, "UDP", False), (SERVICE, 8443, "TCP", False)]
+
+
+def from_collectors(chosen):
+    """Metrics are read from the one namespace that the catalogue chose, if it chose one."""
+    return [
+        (collector, port, protocol, (name, protocol) == (chosen, "TCP") and port != 22)
+        for name, collector in COLLECTORS.items()
+        for port in (9090, 9091, 22)
+        for protocol in ("TCP", "UDP")
+    ]
 
 
 def matches(selector, labels):
@@ -137,11 +166,12 @@ TO_ANYWHERE = [
 ]
 
 
-def wrong(policies, vault_anywhere=False):
+def wrong(policies, collectors, vault_anywhere=False):
     """The flows that are not as they should be, each seen from the end whose policies are rendered here."""
     other = named("other")
-    table = [] if vault_anywhere else [("Egress", SERVICE, TO_ANYWHERE)]
-    table += [("Ingress", SERVICE, TO_SERVICE), ("Egress", SERVICE, FROM_SERVICE)]
+    table = [] if vault_anywhere else [("Egress", SERVICE, TO_ANYWHERE), ("Egress", WATCHER, TO_ANYWHERE)]
+    table += [("Ingress", SERVICE, TO_SERVICE + from_collectors(collectors)), ("Egress", SERVICE, FROM_SERVICE)]
+    table += [("Ingress", WATCHER, TO_WATCHER), ("Egress", WATCHER, FROM_WATCHER)]
     table += [("Ingress", other, TO_OTHERS), ("Egress", other, FROM_OTHERS)]
     return [
         f"{kind} of {here['labels']}: {there} {port}/{protocol} should be {'allowed' if wanted else 'denied'}"

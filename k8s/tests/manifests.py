@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+import alerts
 import flows
 from rendering import CHART, IMAGES, NAMESPACE, only
 
@@ -14,6 +15,10 @@ SPOT_SECONDS = 15
 FACTS = yaml.safe_load((CHART / "Chart.yaml").read_text())
 UID = 65532
 SELECTOR = {"app.kubernetes.io/name": "service"}
+WATCHER = {"app.kubernetes.io/name": "watcher"}
+FENCE = f"fence.{NAMESPACE}.meridian.internal"
+# Kinds that are no namespace's.
+WHOLE = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 # ConfigMaps that others make, and whether a pod starts without them.
 FOREIGN = {"vault-ca": False, "secrets-floor": True}
 
@@ -72,32 +77,51 @@ def vault_address(values):
     return given.get("address", f"https://vault.{values['region']}.{values['domain']}:8200")
 
 
+def monitoring(values):
+    return values.get("monitoring", values.get("defaults", {}).get("monitoring", "none"))
+
+
 def kinds(objects, values):
     found = sorted(f"{o['kind']} {o['metadata']['name']}" for o in objects)
-    assert found == [
+    collected = {
+        "google": ["PodMonitoring service", "Rules service"],
+        "operator": ["PodMonitor service", "PrometheusRule service"],
+        "none": [],
+    }
+    assert found == sorted([
         "ConfigMap traffic",
         "Deployment service",
         "HorizontalPodAutoscaler service",
         "NetworkPolicy default-deny",
         "NetworkPolicy service",
+        "NetworkPolicy watcher",
         "PodDisruptionBudget service",
+        "Role watcher",
+        "RoleBinding watcher",
         "Service service",
         "ServiceAccount service",
-    ], found
+        "ServiceAccount watcher",
+        f"ValidatingAdmissionPolicy {FENCE}",
+        f"ValidatingAdmissionPolicyBinding {FENCE}",
+        *collected[monitoring(values)],
+    ]), found
 
 
 def names_and_labels(objects, values):
     template = deployment(objects)["template"]["metadata"]
-    for metadata in [o["metadata"] for o in objects] + [template]:
+    for metadata, kind in [*((o["metadata"], o["kind"]) for o in objects), (template, "Pod")]:
         labels = metadata["labels"]
-        assert labels.items() >= SELECTOR.items(), labels
+        name = "fence" if kind in WHOLE else metadata.get("name")
+        assert labels["app.kubernetes.io/name"] == (name if name in ("fence", "watcher") else "service"), labels
         assert labels["app.kubernetes.io/part-of"] == "meridian"
         assert labels["app.kubernetes.io/managed-by"] == "regions"
         assert labels["app.kubernetes.io/version"] == FACTS["appVersion"]
         assert labels["meridian.internal/environment"] == values["environment"]
         assert labels["meridian.internal/region"] == values["region"]
         assert len(labels) == 6, labels
-    assert all(o["metadata"]["namespace"] == NAMESPACE for o in objects)
+    for one in objects:
+        assert one["metadata"].get("namespace") == (None if one["kind"] in WHOLE else NAMESPACE), one["metadata"]
+    assert template["labels"].items() >= SELECTOR.items()
     assert template["annotations"]["kubectl.kubernetes.io/default-container"] == "service"
 
 
@@ -105,7 +129,12 @@ def api_versions(objects, values):
     wanted = {
         "ConfigMap": "v1", "Service": "v1", "ServiceAccount": "v1", "Deployment": "apps/v1",
         "HorizontalPodAutoscaler": "autoscaling/v2", "NetworkPolicy": "networking.k8s.io/v1",
-        "PodDisruptionBudget": "policy/v1",
+        "PodDisruptionBudget": "policy/v1", "Role": "rbac.authorization.k8s.io/v1",
+        "RoleBinding": "rbac.authorization.k8s.io/v1",
+        "ValidatingAdmissionPolicy": "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicyBinding": "admissionregistration.k8s.io/v1",
+        "PodMonitoring": "monitoring.googleapis.com/v1", "Rules": "monitoring.googleapis.com/v1",
+        "PodMonitor": "monitoring.coreos.com/v1", "PrometheusRule": "monitoring.coreos.com/v1",
     }
     for one in objects:
         assert one["apiVersion"] == wanted[one["kind"]], one["kind"]
@@ -131,6 +160,7 @@ def selectors_take_the_pods(objects, values):
     assert only(objects, "PodDisruptionBudget")["spec"]["selector"] == {"matchLabels": SELECTOR}
     assert only(objects, "Service")["spec"]["selector"] == SELECTOR
     assert only(objects, "NetworkPolicy", "service")["spec"]["podSelector"] == {"matchLabels": SELECTOR}
+    assert only(objects, "NetworkPolicy", "watcher")["spec"]["podSelector"] == {"matchLabels": WATCHER}
     for constraint in pod(objects)["topologySpreadConstraints"]:
         assert constraint["labelSelector"] == {"matchLabels": SELECTOR}
 
@@ -194,9 +224,11 @@ def pod_security_is_restricted(objects, values):
 
 
 def only_vaults_token_is_given(objects, values):
-    spec, account = pod(objects), only(objects, "ServiceAccount")
-    assert spec["serviceAccountName"] == account["metadata"]["name"] == "service"
-    assert spec["automountServiceAccountToken"] is False and account["automountServiceAccountToken"] is False
+    spec = pod(objects)
+    assert spec["serviceAccountName"] == "service" and spec["automountServiceAccountToken"] is False
+    for name in ("service", "watcher"):
+        account = only(objects, "ServiceAccount", name)
+        assert account["automountServiceAccountToken"] is False and len(account) == 4, account
     (source,) = volumes(objects)["vault-token"]["projected"]["sources"]
     token = source["serviceAccountToken"]
     assert token["audience"] == "vault" and token["expirationSeconds"] == 3600
@@ -265,6 +297,7 @@ def identity_is_told(objects, values):
     main, sidecar = environment(service(objects)), environment(agent(objects))
     assert main["SERVICE__IDENTITY__ENVIRONMENT"] == values["environment"]
     assert main["SERVICE__IDENTITY__REGION"] == values["region"]
+    assert main["SERVICE__IDENTITY__ZONE"] == "metadata.labels['topology.kubernetes.io/zone']"
     assert main["SERVICE__IDENTITY__POD"] == sidecar["AGENT__POD__NAME"] == "metadata.name"
     assert sidecar["AGENT__POD__UID"] == "metadata.uid"
     release = main["SERVICE__IDENTITY__RELEASE"]
@@ -298,7 +331,10 @@ def service_is_a_load_balancer(objects, values):
     spec = found["spec"]
     assert spec["type"] == "LoadBalancer" and spec["externalTrafficPolicy"] == "Cluster"
     assert spec["ports"] == [{"name": "public", "port": 443, "targetPort": "public", "protocol": "TCP"}]
-    assert found["metadata"]["annotations"] == {"cloud.google.com/l4-rbs": "enabled"}
+    assert found["metadata"]["annotations"] == {
+        "cloud.google.com/l4-rbs": "enabled",
+        "networking.gke.io/load-balancer-ip-addresses": f"meridian-{values['environment']}-{values['region']}",
+    }
 
 
 def autoscaler_follows_the_catalogue(objects, values):
@@ -377,8 +413,57 @@ def traffic_is_rendered_without_data(objects, values):
     assert set(found) == {"apiVersion", "kind", "metadata"}, "drain and restore own the data"
 
 
-def nothing_has_rights_in_kubernetes(objects, values):
-    assert not [o["kind"] for o in objects if "Role" in o["kind"]]
+def rights_are_the_watchers_few(objects, values):
+    kinds = [o["kind"] for o in objects if o["kind"].endswith(("Role", "RoleBinding"))]
+    assert sorted(kinds) == ["Role", "RoleBinding"], "no right reaches beyond the namespace"
+    rules = {tuple(rule["resources"]): rule for rule in only(objects, "Role", "watcher")["rules"]}
+    write = ["get", "create", "update", "patch"]
+    assert rules == {
+        ("pods",): {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+        ("endpointslices",): {
+            "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+        ("configmaps",): {
+            "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["secrets-floor"], "verbs": write},
+        ("leases",): {
+            "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["watcher"], "verbs": write},
+        ("events",): {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+    }, rules
+    binding = only(objects, "RoleBinding", "watcher")
+    assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "watcher"}
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "watcher", "namespace": NAMESPACE}]
+
+
+def the_fence_stands_around_what_regions_owns(objects, values):
+    spec = only(objects, "ValidatingAdmissionPolicy", FENCE)["spec"]
+    assert spec["failurePolicy"] == "Fail"
+    every = {key: ["*"] for key in ("apiGroups", "apiVersions", "resources")}
+    assert spec["matchConstraints"] == {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
+        "objectSelector": {"matchLabels": {"meridian.internal/owner": "regions"}},
+        "resourceRules": [every | {"operations": ["UPDATE"], "scope": "*"}],
+    }, spec["matchConstraints"]
+    assert [one["name"] for one in spec["matchConditions"]] == ["written-by-regions"]
+    assert [one["name"] for one in spec["variables"]] == ["former", "given", "fenced"]
+    assert all(one["expression"] for one in spec["matchConditions"] + spec["variables"])
+    assert len(spec["validations"]) == 3
+    for one in spec["validations"]:
+        assert one["reason"] == "Forbidden" and one["expression"] and one["messageExpression"]
+    binding = only(objects, "ValidatingAdmissionPolicyBinding", FENCE)["spec"]
+    assert binding == {"policyName": FENCE, "validationActions": ["Deny"]}, binding
+
+
+def metrics_are_collected(objects, values):
+    ports = [{"port": name, "path": "/metrics", "interval": "30s"} for name in ("admin", "agent")]
+    for kind, key, more in (("PodMonitoring", "endpoints", {"targetLabels": {"metadata": ["pod", "container"]}}),
+                            ("PodMonitor", "podMetricsEndpoints", {})):
+        for one in [o for o in objects if o["kind"] == kind]:
+            assert one["spec"] == {"selector": {"matchLabels": SELECTOR}, key: ports} | more, one["spec"]
+
+
+def alerts_are_those_of_the_file(objects, values):
+    for one in [o for o in objects if o["kind"] in ("Rules", "PrometheusRule")]:
+        assert set(one) == {"apiVersion", "kind", "metadata", "spec"} and set(one["spec"]) == {"groups"}
+        alerts.are_those_of_the_file(one["spec"]["groups"], values)
 
 
 def flows_are_the_few_that_are_needed(objects, values):
@@ -388,24 +473,31 @@ def flows_are_the_few_that_are_needed(objects, values):
     address = urlsplit(vault_address(values))
     named = address.hostname != f"vault.{values['region']}.{values['domain']}"
     anywhere = named and not re.fullmatch(r"[0-9.]+", address.hostname)
-    wrong = flows.wrong(policies, anywhere)
+    wrong = flows.wrong(policies, {"google": "gmp-system", "operator": "monitoring"}.get(monitoring(values)), anywhere)
     assert not wrong, "\n".join(wrong)
 
-    def reaches(ip, port):
-        return flows.side_allows(policies, "Egress", flows.SERVICE, {"ip": ip}, port, "TCP")
+    def reaches(ip, port, who=flows.SERVICE):
+        return flows.side_allows(policies, "Egress", who, {"ip": ip}, port, "TCP")
 
     # A load balancer inside the region has an address of its nodes' network; pods have others.
     range_ = ipaddress.ip_network(values["range"])
-    inside, elsewhere = str(range_[77]), str(range_[range_.num_addresses // 4])
-    if not named:
-        assert reaches(inside, 8200), "Vault by an address of the region"
-        assert not reaches(elsewhere, 8200)
-    elif anywhere:
-        assert reaches("203.0.113.9", address.port or 443), "Vault behind a name of the catalogue's"
-    else:
-        assert reaches(address.hostname, address.port or 443), "Vault by its own address"
-        assert not reaches(inside, 8200)
-    assert not reaches(inside, 22)
+    inside, elsewhere = (str(range_[n]) for n in (77, range_.num_addresses // 4))
+    inside = str(range_[78]) if inside == address.hostname else inside
+    for who in (flows.SERVICE, flows.WATCHER):
+        if not named:
+            assert reaches(inside, 8200, who), "Vault by an address of the region"
+            assert not reaches(elsewhere, 8200, who)
+        elif anywhere:
+            assert reaches("203.0.113.9", address.port or 443, who), "Vault behind a name of the catalogue's"
+        else:
+            assert reaches(address.hostname, address.port or 443, who), "Vault by its own address"
+            assert not reaches(inside, 8200, who)
+        assert not reaches(inside, 22, who)
+    for port in (443, 6443):
+        assert reaches(inside, port, flows.WATCHER), "the API server"
+        if not anywhere:
+            assert not reaches(inside, port), "the service asks no API server"
+            assert not reaches(elsewhere, port, flows.WATCHER) and not reaches("203.0.113.9", port, flows.WATCHER)
 
 
 CHECKS = [
@@ -416,5 +508,6 @@ CHECKS = [
     identity_is_told, the_catalogue_is_told, resources_are_bounded, service_is_a_load_balancer,
     autoscaler_follows_the_catalogue, budget_lets_nodes_drain, every_taint_is_tolerated,
     replicas_stand_off_spot_first, pods_spread_over_pools_zones_and_hosts, traffic_is_rendered_without_data,
-    nothing_has_rights_in_kubernetes, flows_are_the_few_that_are_needed,
+    rights_are_the_watchers_few, the_fence_stands_around_what_regions_owns, metrics_are_collected,
+    alerts_are_those_of_the_file, flows_are_the_few_that_are_needed,
 ]

@@ -62,6 +62,9 @@ REFUSED = [
     (("vault", "adress"), "https://vault.example:8200", "additional properties 'adress' not allowed"),
     (("kubernetes", "context"), "", "/kubernetes/context"),
     (("watcher", "address"), 9092, "/watcher/address"),
+    (("monitoring",), "gogle", "/monitoring"),
+    (("monitoring",), True, "/monitoring"),
+    (("defaults", "monitoring"), "prometheus", "/defaults/monitoring"),
 ]
 
 IMAGES_REFUSED = [

@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import apiserver
+import server as real
 from rendering import ROOT, only
 from report import check, skip
 from waiting import until
@@ -32,11 +32,10 @@ def add_node(server, index, zone, pool, spot):
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {"taints": taints}}
     size = {"cpu": "3920m", "memory": "13Gi", "pods": "110"}
     ready = {"status": {"capacity": size, "allocatable": size, "conditions": [{"type": "Ready", "status": "True"}]}}
-    merge = "application/merge-patch+json"
     assert server.call("POST", "/api/v1/nodes", node)[0] == 201
-    assert server.call("PATCH", f"/api/v1/nodes/{name}/status", ready, merge)[0] == 200
+    assert server.call("PATCH", f"/api/v1/nodes/{name}/status", ready, real.MERGE)[0] == 200
     # Admission taints a new node as not ready; no controller is here that takes that away.
-    assert server.call("PATCH", f"/api/v1/nodes/{name}", {"spec": {"taints": taints}}, merge)[0] == 200
+    assert server.call("PATCH", f"/api/v1/nodes/{name}", {"spec": {"taints": taints}}, real.MERGE)[0] == 200
 
 
 def places(server, path):
@@ -49,7 +48,7 @@ def shares(server, objects, nodes):
     for index, node in enumerate(nodes):
         add_node(server, index, *node)
     spot = {f"node-{index}" for index, node in enumerate(nodes) if node[2]}
-    one = apiserver.pod_of(objects)
+    one = real.pod_of(objects)
     path = server.path(one, name=False)
     try:
         for count in range(1, 11):
@@ -62,6 +61,10 @@ def shares(server, objects, nodes):
             assert len(off) >= OFF_SPOT.get(count, 0), f"{count} pods: {sorted(where)}"
             if count == 2:
                 assert len(set(where)) == 2, f"both on one node: {where}"
+        for pod in server.call("GET", path)[1]["items"]:
+            zone = nodes[int(pod["spec"]["nodeName"].removeprefix("node-"))][0]
+            found = pod["metadata"]["labels"].get("topology.kubernetes.io/zone")
+            assert found == zone, f"{pod['metadata']['name']} is in {zone} and is told {found}"
         share = len(off)
         assert share < 10, "spot nodes are not used"
         print(f"     10 pods: {share} off spot, {10 - share} on {len(spot)} spot nodes")
@@ -76,7 +79,7 @@ def shares(server, objects, nodes):
 def run(rendered):
     """Two to ten pods, on clusters of several forms."""
     title = "the real scheduler keeps two pods off spot nodes, and shares the others"
-    parts = apiserver.programs()
+    parts = real.programs()
     if parts is None:
         skip(title, "etcd and kube-apiserver are not built; target/debug/local-region tools")
         return
@@ -87,10 +90,10 @@ def run(rendered):
     objects, _ = rendered["regions/production/us-east4"]
     for name, nodes in CLUSTERS.items():
         with tempfile.TemporaryDirectory(prefix="meridian-scheduling.") as folder:
-            server = apiserver.ApiServer(Path(folder), *parts)
+            server = real.ApiServer(Path(folder), *parts)
             try:
                 server.begin()
-                server.apply(only(objects, "ServiceAccount"))
+                server.apply(only(objects, "ServiceAccount", "service"))
                 file = Path(folder) / "kubeconfig"
                 file.write_text(json.dumps(server.kubeconfig()))
                 server.start([built.stdout.strip(), f"--kubeconfig={file}", "--leader-elect=false", "--secure-port=0"])

@@ -6,6 +6,7 @@
 //! by [`clean`]. It needs Linux and root.
 
 mod balancer;
+mod cgroups;
 mod dns;
 pub mod faults;
 pub mod forward;

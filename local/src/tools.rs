@@ -24,6 +24,12 @@ pub const KUBERNETES_VERSION: &str = "1.36.3";
 pub const ETCD_VERSION: &str = "3.6.13";
 /// The version of CoreDNS that is built.
 pub const COREDNS_VERSION: &str = "1.15.0";
+/// The versions of etcd and CoreDNS on PATH that are used: from this one on.
+const ETCD_OLDEST: Version = (3, 5);
+const COREDNS_OLDEST: Version = (1, 11);
+/// The one minor version of Kubernetes on PATH that is used, and the oldest kubectl that goes with it.
+const KUBERNETES: Version = (1, 36);
+const KUBECTL_OLDEST: Version = (1, 35);
 /// The oldest Go that builds what is pinned here.
 const GO_OLDEST: Version = (1, 26);
 
@@ -82,9 +88,7 @@ pub enum Error {
 /// # Errors
 /// It has to be built and cannot be.
 pub fn vault() -> Result<PathBuf, Error> {
-    if let Some(found) = on_path("vault")
-        && version_of(&found, "version").is_some_and(|(version, _)| version >= VAULT_OLDEST)
-    {
+    if let Some(found) = fitting("vault", "version", |version| version >= VAULT_OLDEST) {
         return Ok(found);
     }
     build::cached(&Recipe {
@@ -103,9 +107,7 @@ pub fn vault() -> Result<PathBuf, Error> {
 /// # Errors
 /// It has to be built and cannot be.
 pub fn helm() -> Result<PathBuf, Error> {
-    if let Some(found) = on_path("helm")
-        && version_of(&found, "version --short").is_some_and(|(version, _)| version >= HELM_OLDEST)
-    {
+    if let Some(found) = fitting("helm", "version --short", |version| version >= HELM_OLDEST) {
         return Ok(found);
     }
     build::cached(&Recipe {
@@ -118,12 +120,15 @@ pub fn helm() -> Result<PathBuf, Error> {
     })
 }
 
-/// The program `coredns` with the plugins that a local region uses, built into the cache where it is missing. That
-/// takes 2 to 3 minutes, once.
+/// The program `coredns`: the one on PATH when it is 1.11 or newer, otherwise one with the plugins that a local region
+/// uses, built into the cache where it is missing. That takes 2 to 3 minutes, once.
 ///
 /// # Errors
 /// It has to be built and cannot be.
 pub fn coredns() -> Result<PathBuf, Error> {
+    if let Some(found) = fitting("coredns", "-version", |version| version >= COREDNS_OLDEST) {
+        return Ok(found);
+    }
     build::cached(&Recipe {
         part: "coredns",
         release: "coredns",
@@ -134,8 +139,8 @@ pub fn coredns() -> Result<PathBuf, Error> {
     })
 }
 
-/// A program of Kubernetes, in the one version that the tests know: built into the cache where
-/// it is missing. That takes 5 to 10 minutes for all of them, once.
+/// A program of Kubernetes: the one on PATH when it is of the minor version that the tests know, otherwise one that
+/// is built into the cache where it is missing. That takes 5 to 10 minutes for all of them, once.
 ///
 /// # Errors
 /// It has to be built and cannot be.
@@ -150,6 +155,9 @@ pub fn kubernetes(part: KubernetesPart) -> Result<PathBuf, Error> {
         KubernetesPart::Proxy => ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
         KubernetesPart::Kubectl => ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
         KubernetesPart::Etcd => {
+            if let Some(found) = fitting("etcd", "--version", |version| version >= ETCD_OLDEST) {
+                return Ok(found);
+            }
             return build::cached(&Recipe {
                 part: "etcd",
                 release: "etcd",
@@ -160,10 +168,29 @@ pub fn kubernetes(part: KubernetesPart) -> Result<PathBuf, Error> {
             });
         }
     };
+    let found = match part {
+        "kubectl" => fitting(part, "version --client", |version| version >= KUBECTL_OLDEST),
+        _ => fitting(part, "--version", |version| version == KUBERNETES),
+    };
+    if let Some(found) = found {
+        return Ok(found);
+    }
     let set = "k8s.io/component-base/version";
     let link = format!("-X {set}.gitVersion=v{KUBERNETES_VERSION} -X {set}.gitMajor=1 -X {set}.gitMinor=36");
     let (release, version, module) = ("kubernetes", KUBERNETES_VERSION, "kubernetes");
     build::cached(&Recipe { part, release, version, module, package, link: &link })
+}
+
+/// Every program that a region is made of: built into the cache where they are missing.
+///
+/// # Errors
+/// One has to be built and cannot be.
+pub fn region() -> Result<(), Error> {
+    use KubernetesPart::{ApiServer, ControllerManager, Etcd, Kubelet, Proxy, Scheduler};
+    for part in [Etcd, ApiServer, ControllerManager, Scheduler, Kubelet, Proxy] {
+        kubernetes(part)?;
+    }
+    coredns().map(drop)
 }
 
 /// A program of Kubernetes.
@@ -185,6 +212,12 @@ pub enum KubernetesPart {
     Etcd,
 }
 
+/// A program on PATH, where its version fits.
+fn fitting(program: &str, argument: &str, fits: impl Fn(Version) -> bool) -> Option<PathBuf> {
+    let found = on_path(program)?;
+    version_of(&found, argument).is_some_and(|(version, _)| fits(version)).then_some(found)
+}
+
 fn on_path(program: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
@@ -196,10 +229,10 @@ fn version_of(program: &Path, argument: &str) -> Option<(Version, String)> {
     Some((first_version(&text)?, text.trim().to_owned()))
 }
 
-/// Major and minor of the first `1.2` in a text, which may be preceded by letters.
+/// Major and minor of the first `1.2` in a text, which may have letters before it.
 fn first_version(text: &str) -> Option<Version> {
     text.split_whitespace().find_map(|word| {
-        let mut numbers = word.trim_start_matches(|letter: char| letter.is_ascii_alphabetic()).split('.');
+        let mut numbers = word.trim_start_matches(|letter: char| !letter.is_ascii_digit()).split('.');
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     })
 }
@@ -213,6 +246,9 @@ mod tests {
         assert_eq!(first_version("Vault v1.21.0, built 2025-11-23T15:20:09Z"), Some((1, 21)));
         assert_eq!(first_version("Vault v1.9.3 (abc)"), Some((1, 9)));
         assert_eq!(first_version("go version go1.26.8 linux/amd64"), Some((1, 26)));
+        assert_eq!(first_version("Kubernetes v1.36.3"), Some((1, 36)));
+        assert_eq!(first_version("etcd Version: 3.6.13\nGit SHA: 1a2b"), Some((3, 6)));
+        assert_eq!(first_version("CoreDNS-1.15.0\nlinux/amd64, go1.26.8"), Some((1, 15)));
         assert_eq!(first_version("no version"), None);
         assert!((1, 9) < VAULT_OLDEST && (1, 16) >= VAULT_OLDEST && (2, 0) > VAULT_OLDEST);
     }

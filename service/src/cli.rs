@@ -35,6 +35,7 @@ In a pod (TLS on 8443, admin on 9090; secrets come from secrets-agent):
   [identity]
   environment = \"production\"
   region = \"europe-west4\"
+  zone = \"europe-west4-a\"   # empty where it is not known
   pod = \"service-6d5f-x2x\"
   release = \"sha256:…\"
   [agent]

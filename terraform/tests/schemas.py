@@ -65,9 +65,10 @@ def served(space):
     wanted = json.loads(SCHEMA.read_text())["provider_schemas"][SOURCE]
     seen = seen["provider_schemas"][SOURCE]
     assert plain(seen["provider"]) == plain(wanted["provider"]), "the provider's own configuration differs"
-    assert set(seen["resource_schemas"]) == set(wanted["resource_schemas"])
-    for name, schema in wanted["resource_schemas"].items():
-        assert plain(seen["resource_schemas"][name]) == plain(schema), f"{name} differs"
+    for kind in ("resource_schemas", "data_source_schemas"):
+        assert set(seen[kind]) == set(wanted[kind])
+        for name, schema in wanted[kind].items():
+            assert plain(seen[kind][name]) == plain(schema), f"{kind}: {name} differs"
 
 
 def plain(value):

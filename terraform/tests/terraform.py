@@ -1,43 +1,89 @@
-"""What must hold of modules and environments. Each part's checks stand in a file of their own."""
+"""What must hold of modules, roots and runbooks. Each part's checks stand in a file of their own; parts that share no
+folder run side by side."""
 
+import os
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import report
 
+import access
+import agreement
 import broken
+import costs
 import documents
 import plans
 import policy
+import real
+import restore
 import schemas
-from workspace import ENVIRONMENTS, MODULES, Workspace
+from workspace import MODULES, ROOTS, Workspace, newest
+
+WANTED = sys.argv[1:]
+
+
+def wanted(name):
+    return not WANTED or any(part in name for part in WANTED)
+
+
+def begun(part):
+    """Whether to begin a part whose servers take a while: when its name, or a check of it by its full name, is wanted."""
+    return not WANTED or any(one.split(":")[0] == part for one in WANTED)
+
+
+def check(name, test, *arguments):
+    if wanted(name):
+        report.check(name, test, *arguments)
+
+
+def skip(name, reason):
+    if wanted(name):
+        report.skip(name, reason)
+
+
+def modules(space):
+    documents.checks(check, space)
+    schemas.generated(check, skip)
+    for name in MODULES:
+        check(f"module {name}: init and validate", valid, space, space.module(name))
+        check(f"module {name}: terraform test", tested, space, space.module(name))
+        check(f"module {name}: the README's example plans", documents.example, space, name)
+    schemas.checks(check, space)
+
+
+def roots(space):
+    for name in ROOTS:
+        check(f"{name}: init and validate", valid, space, space.root(name))
+        check(f"{name}: terraform test", tested, space, space.root(name))
+    plans.checks(check, space)
+    costs.checks(check, space)
+    agreement.checks(check, space)
+    if begun("access"):
+        access.checks(check, skip, space, newest("regions"))
+
+
+def catalogues(space):
+    broken.checks(check, skip, space, newest("regions"))
+
+
+def policies(space):
+    policy.checks(check, space)
+
+
+def others(_):
+    if begun("runbook"):
+        restore.checks(check, skip, newest("regions"))
+    if begun("real provider"):
+        real.checks(check, skip)
 
 
 def main():
-    wanted = sys.argv[1:]
-
-    def check(name, test, *arguments):
-        if not wanted or any(part in name for part in wanted):
-            report.check(name, test, *arguments)
-
-    def skip(name, reason):
-        if not wanted or any(part in name for part in wanted):
-            report.skip(name, reason)
-
-    with tempfile.TemporaryDirectory(prefix="meridian-terraform-") as folder:
-        space = Workspace(folder)
-        documents.checks(check)
-        schemas.generated(check, skip)
-        for name in MODULES:
-            report.check(f"module {name}: init and validate", valid, space, space.module(name))
-            check(f"module {name}: terraform test", tested, space, space.module(name))
-            check(f"module {name}: the README's example plans", documents.example, space, name)
-        for name in ENVIRONMENTS:
-            report.check(f"environment {name}: init and validate", valid, space, space.environment(name))
-        schemas.checks(check, space)
-        plans.checks(check, space)
-        broken.checks(check, space)
-        policy.checks(check, space)
+    parts = [roots, modules, catalogues, policies, others]
+    with tempfile.TemporaryDirectory(prefix="meridian-terraform-") as folder, ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
+        running = [pool.submit(part, Workspace(os.path.join(folder, part.__name__))) for part in parts]
+        for one in running:
+            one.result()
     report.finish("terraform")
 
 

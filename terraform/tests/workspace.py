@@ -15,28 +15,39 @@ SOURCE = "registry.terraform.io/hashicorp/google"
 SCHEMA = next((TESTS / "schema").glob("google-*.json"))
 MODULES = sorted(path.name for path in (TERRAFORM / "modules").iterdir() if path.is_dir())
 ENVIRONMENTS = sorted(path.name for path in (TERRAFORM / "environments").iterdir() if path.is_dir())
+# What is applied before any environment.
+FIRST = ["bootstrap", "delivery"]
+ROOTS = FIRST + ENVIRONMENTS
 
-# For as long as one command of Terraform may take; all take seconds.
-PATIENCE = 120
+# For as long as one command of Terraform may take; all take seconds, where nothing else keeps the machine busy.
+PATIENCE = 300
 
 
 class Workspace:
-    """The copy. `folder` is laid out as the checkout is."""
+    """The copy. `folder` is laid out as the checkout is. With `direct`, a folder to keep it in, the provider is the real
+    one, as its registry has it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, direct=None):
         self.folder = Path(folder)
+        self.folder.mkdir(exist_ok=True)
         copied = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfplan")
-        for name in ("modules", "environments"):
+        for name in ("modules", "environments", *FIRST):
             shutil.copytree(TERRAFORM / name, self.folder / "terraform" / name, ignore=copied)
-        shutil.copytree(CATALOGUE, self.folder / "regions" / "catalogue")
-        for name in ENVIRONMENTS:
-            override = self.environment(name) / "backend_override.tf"
+        shutil.copy(TERRAFORM / "platform.yaml", self.folder / "terraform")
+        for name in ("catalogue", "schema"):
+            shutil.copytree(CATALOGUE.parent / name, self.folder / "regions" / name)
+        for name in ROOTS:
+            override = self.root(name) / "backend_override.tf"
             override.write_text('terraform {\n  backend "local" {}\n}\n')
         self.configuration = self.folder / "terraform.tfrc"
-        self.configuration.write_text(
-            "provider_installation {\n"
-            f"  filesystem_mirror {{\n    path = {json.dumps(os.environ['PROVIDER_MIRROR'])}\n  }}\n"
-            "}\n")
+        if direct:
+            direct.mkdir(parents=True, exist_ok=True)
+            # No lock file is committed: versions are exact, and Terraform checks the provider's signature.
+            self.configuration.write_text(
+                f"plugin_cache_dir = {json.dumps(str(direct))}\nplugin_cache_may_break_dependency_lock_file = true\n")
+        else:
+            mirror = json.dumps(os.environ["PROVIDER_MIRROR"])
+            self.configuration.write_text(f"provider_installation {{\n  filesystem_mirror {{\n    path = {mirror}\n  }}\n}}\n")
 
     def module(self, name):
         return self.folder / "terraform" / "modules" / name
@@ -44,11 +55,16 @@ class Workspace:
     def environment(self, name):
         return self.folder / "terraform" / "environments" / name
 
+    def root(self, name):
+        return self.folder / "terraform" / name if name in FIRST else self.environment(name)
+
     def catalogue(self, environment):
         return self.folder / "regions" / "catalogue" / environment
 
     def terraform(self, folder, *arguments):
-        """Runs Terraform in `folder`; gives its exit code, output and errors."""
+        """Runs Terraform in `folder`, which is initialised before; gives its exit code, output and errors."""
+        if arguments[0] != "init" and not (folder / ".terraform").exists():
+            self.init(folder)
         environment = {
             name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ
         } | {
@@ -56,6 +72,9 @@ class Workspace:
             "PROVIDER_SCHEMA": str(SCHEMA),
             "TF_CLI_CONFIG_FILE": str(self.configuration),
             "TF_IN_AUTOMATION": "1",
+            # A registry that does not answer is told of soon.
+            "TF_REGISTRY_CLIENT_TIMEOUT": "10",
+            "TF_REGISTRY_DISCOVERY_RETRY": "1",
         }
         return subprocess.run(
             [os.environ["TERRAFORM"], f"-chdir={folder}", *arguments],
@@ -125,3 +144,10 @@ def known(value):
     if isinstance(value, list):
         return [known(inner) for inner in value]
     return value
+
+
+def newest(program):
+    """One of our own programs as it was built last, or None."""
+    folders = [TERRAFORM.parent / "target" / kind for kind in ("debug", "release")]
+    built = [folder / program for folder in folders if (folder / program).is_file()]
+    return max(built, key=lambda file: file.stat().st_mtime, default=None)

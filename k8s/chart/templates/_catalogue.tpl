@@ -20,6 +20,17 @@
 {{- end -}}
 {{- end }}
 
+{{/* Who reads metrics and watches over alerts: "google", "operator" or nothing. */}}
+{{- define "meridian.monitoring" -}}
+{{- $who := include "meridian.key" (dict "root" . "key" "monitoring") | trimAll "\"" -}}
+{{- if has $who (list "google" "operator") }}{{ $who }}{{ end -}}
+{{- end }}
+
+{{/* The namespace from which they are read. */}}
+{{- define "meridian.collectors" -}}
+{{- get (dict "google" "gmp-system" "operator" "monitoring") (include "meridian.monitoring" .) -}}
+{{- end }}
+
 {{/* What the schema cannot say about two values together. `regions validate` says more, and all at once. */}}
 {{- define "meridian.check" -}}
 {{- $values := .Values -}}

@@ -8,6 +8,9 @@ env:
     value: {{ .Values.environment | quote }}
   - name: SERVICE__IDENTITY__REGION
     value: {{ .Values.region | quote }}
+  # Kubernetes 1.35 and newer give pods this label as they are placed; elsewhere the zone is not known.
+  - name: SERVICE__IDENTITY__ZONE
+    valueFrom: { fieldRef: { fieldPath: "metadata.labels['topology.kubernetes.io/zone']" } }
   - name: SERVICE__IDENTITY__POD
     valueFrom: { fieldRef: { fieldPath: metadata.name } }
   - name: SERVICE__IDENTITY__RELEASE
@@ -55,7 +58,9 @@ livenessProbe:
   periodSeconds: 10
   timeoutSeconds: 3
   failureThreshold: 3
-# Measured: 8 MB, and 20 kB for each open connection, of which the service takes 10,000 at most.
+# Measured: 11 MiB after a load over 64 connections (bench/results), and 21 kB for each idle one, of which the service
+# takes 8,000 at most: 180 MiB. 8 µs of processor time a request, so that the autoscaler's 70 % of what is requested
+# here are reached at some thousand requests a second.
 resources:
   requests: { cpu: 100m, memory: 64Mi }
   limits: { cpu: "1", memory: 384Mi }

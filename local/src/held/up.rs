@@ -34,9 +34,9 @@ pub(crate) async fn up(options: &UpOptions) -> Result<()> {
     let begun = Instant::now();
     let order = order(options).await?;
     // Built here, where somebody sees it.
+    tools::region()?;
     platform::parts()?;
     images::pause()?;
-    tools::coredns()?;
     registry::program()?;
     if order.vaults {
         images::vault()?;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::http::{Answer, Client, Connection};
 use ::http::Request;
@@ -26,15 +27,27 @@ impl Connections {
     }
 
     /// Sends a request over an idle connection, or over a new one. A connection is kept unless it broke or
-    /// this call was given up.
-    pub(super) async fn send(&self, request: Request<Bytes>) -> Result<Answer, crate::http::Error> {
-        let mut connection = match self.take() {
-            Some(connection) => connection,
-            None => self.client.connect().await?,
-        };
+    /// this call was given up. Where `again` is set, a request that found a kept connection closed is sent once more.
+    pub(super) async fn send(
+        &self,
+        request: Request<Bytes>,
+        again: Option<&AtomicU64>,
+    ) -> Result<Answer, crate::http::Error> {
+        if let Some(mut connection) = self.take() {
+            match (connection.send(request.clone()).await, again) {
+                (Ok(answer), _) => return Ok(self.keep(connection, answer)),
+                (Err(error), None) => return Err(error),
+                (Err(_), Some(count)) => drop(count.fetch_add(1, Ordering::Relaxed)),
+            }
+        }
+        let mut connection = self.client.connect().await?;
         let answer = connection.send(request).await?;
+        Ok(self.keep(connection, answer))
+    }
+
+    fn keep(&self, connection: Connection, answer: Answer) -> Answer {
         lock(&self.idle).push_back(connection);
-        Ok(answer)
+        answer
     }
 
     /// Forgets the idle connections.

@@ -1,6 +1,8 @@
 //! The requests to one target, a pod or what stands before several, and what each answer must be.
 
-use crate::http::{Answer, Client, StatusCode};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use ::http::{HeaderValue, Method, Request, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +10,6 @@ use bytes::Bytes;
 use jsonwebtoken::jwk::JwkSet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 #[cfg(doc)]
@@ -16,6 +17,7 @@ use super::LATE;
 use super::connections::Connections;
 use super::tally::{Kind, Tally};
 use crate::documents::CLIENT;
+use crate::http::{Answer, Client, StatusCode};
 
 /// Who is asked: a pod, or the address that stands before a region's pods.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Target {
     pod: Option<String>,
     /// Whether each request has a connection of its own.
     fresh: bool,
+    /// Requests that were sent again, where that is done.
+    again: Option<AtomicU64>,
     connections: Connections,
 }
 
@@ -44,7 +48,7 @@ impl Target {
     /// What stands before the pods of `region`, such as a LoadBalancer.
     pub fn before(name: &str, region: &str, client: Client) -> Self {
         let (name, region, connections) = (name.to_owned(), region.to_owned(), Connections::new(client));
-        Target { name, region, tally: Tally::default(), pod: None, fresh: false, connections }
+        Target { name, region, tally: Tally::default(), pod: None, fresh: false, again: None, connections }
     }
 
     /// Gives each request a connection of its own; otherwise connections are kept alive.
@@ -52,6 +56,20 @@ impl Target {
     pub fn fresh(mut self) -> Self {
         self.fresh = true;
         self
+    }
+
+    /// Sends a request again, once and over a new connection, that found a kept connection closed, as HTTP clients do
+    /// (RFC 9112, section 9.3.1): the server may close one at the moment at which it is used. Nothing is repeated
+    /// otherwise.
+    #[must_use]
+    pub fn again(mut self) -> Self {
+        self.again = Some(AtomicU64::new(0));
+        self
+    }
+
+    /// How many requests were sent again.
+    pub fn repeated(&self) -> u64 {
+        self.again.as_ref().map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     /// Sets the bound after which an answer comes too late; [`LATE`] otherwise.
@@ -132,7 +150,7 @@ impl Target {
             if self.fresh {
                 self.connections.client().send(request).await
             } else {
-                self.connections.send(request).await
+                self.connections.send(request, self.again.as_ref()).await
             }
         };
         let answer = timeout_at(due + late, sent).await;

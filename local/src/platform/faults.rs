@@ -12,5 +12,5 @@ mod vdso;
 
 pub use clock::{hold as hold_clock, skew};
 pub use cut::{Side, cut, mend};
-pub use processes::{Which, freeze, kill, thaw};
+pub use processes::{Which, freeze, kill_one, thaw};
 pub use slow::{delay, hold as hold_delay};

@@ -58,6 +58,26 @@ pub fn vault() -> Result<PathBuf, Error> {
     })
 }
 
+/// The archive of an image with a shell and what goes with it, for applications of tests, made once.
+///
+/// # Errors
+/// Debian's busybox cannot be had, or the cache cannot be used.
+pub fn shell() -> Result<PathBuf, Error> {
+    let busybox = super::unpacked("busybox-static", "bin/busybox")?;
+    made("shell-image-1", |folder| {
+        // By this name it is a shell, which finds its other names in itself.
+        let shell = folder.join("sh");
+        fs::copy(&busybox, &shell)?;
+        archive(
+            "localhost/shell:1",
+            &shell,
+            &json!({"Entrypoint": ["/bin/sh"], "User": "65532:65532"}),
+            folder,
+        )?;
+        fs::remove_file(shell)
+    })
+}
+
 /// An archive in the cache, made where it is missing.
 fn made(name: &str, make: impl Fn(&Path) -> io::Result<()>) -> Result<PathBuf, Error> {
     let folder = tools::cache().join(name);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Error, Plan, run};
+use super::{Error, Plan, cgroups, run};
 use crate::wait::wait_until;
 
 /// Where the system keeps namespaces by name.
@@ -167,7 +167,7 @@ pub async fn clean(environment: &str) -> Result<Vec<String>, Error> {
     for name in &found {
         run("ip", &["netns", "delete", name])?;
     }
-    cgroups(&router).map_err(system("remove cgroups"))?;
+    cgroups::remove(&router).map_err(system("remove cgroups"))?;
     Ok(found)
 }
 
@@ -181,25 +181,4 @@ fn interfaces(router: &str) -> std::io::Result<Vec<String>> {
         }
     }
     Ok(found)
-}
-
-/// Removes the cgroups of nodes, which are empty once their processes have ended.
-fn cgroups(router: &str) -> std::io::Result<()> {
-    let Ok(hierarchies) = fs::read_dir("/sys/fs/cgroup") else { return Ok(()) };
-    for hierarchy in hierarchies.flatten() {
-        let folder = hierarchy.path().join(router);
-        if folder.is_dir() {
-            remove(&folder)?;
-        }
-    }
-    Ok(())
-}
-
-fn remove(folder: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(folder)?.flatten() {
-        if entry.file_type()?.is_dir() {
-            remove(&entry.path())?;
-        }
-    }
-    fs::remove_dir(folder)
 }

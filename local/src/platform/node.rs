@@ -10,7 +10,7 @@ use rustix::process::{WaitOptions, wait};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Error, Plan, Setup, network, registry, run};
+use super::{Error, Plan, Setup, cgroups, network, registry, run};
 use crate::pki::write_private;
 use crate::process::{Process, Program};
 use crate::wait::wait_until;
@@ -228,23 +228,7 @@ impl Spec {
     fn cgroups(&self) -> std::io::Result<()> {
         let config: serde_json::Value =
             serde_json::from_str(&fs::read_to_string(self.at("kubelet.yaml"))?).unwrap_or_default();
-        let own = config["cgroupRoot"].as_str().unwrap_or_default().trim_start_matches('/').to_owned();
-        for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {
-            let folder = hierarchy.path().join(&own);
-            fs::create_dir_all(&folder)?;
-            // A cpuset without processors takes no process.
-            if hierarchy.file_name() == "cpuset" {
-                let mut whole = hierarchy.path();
-                for part in Path::new(&own) {
-                    let above = whole.clone();
-                    whole.push(part);
-                    for file in ["cpuset.cpus", "cpuset.mems"] {
-                        fs::write(whole.join(file), fs::read_to_string(above.join(file))?)?;
-                    }
-                }
-            }
-        }
-        Ok(())
+        cgroups::make(config["cgroupRoot"].as_str().unwrap_or_default())
     }
 
     fn start(&self, name: &str, program: &Path, arguments: &[String]) -> Result<Child, Error> {

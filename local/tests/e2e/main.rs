@@ -5,6 +5,8 @@ mod autoscaler;
 #[cfg(test)]
 mod disruptions;
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod lifecycle;

@@ -34,7 +34,8 @@ async fn a_pod_that_starts_while_vault_is_away_waits_and_the_others_stay_ready()
         let unready = wait_until("the new pod to be ready", Duration::from_secs(15), async || {
             let pods = eu.pods().await;
             let of = |wanted: &str| pods.iter().find(|pod| name(pod) == wanted).is_some_and(ready);
-            assert!(of(&stays), "{stays} needs no Vault");
+            // A call that was not answered says nothing of either.
+            assert!(pods.is_empty() || of(&stays), "{stays} needs no Vault");
             of(&new)
         });
         assert!(unready.await.is_err(), "{new} is ready without a secret");

@@ -35,6 +35,10 @@ impl World {
     pub(crate) async fn open() -> Self {
         let world = Self { environment: Environment::open(ENVIRONMENT).unwrap() };
         for place in world.places() {
+            // A test that failed may have left one closed.
+            for node in &place.region.nodes {
+                place.cordon(node, false).await;
+            }
             place.settled(2).await;
         }
         world
@@ -98,6 +102,12 @@ impl Place {
             }
         });
         settled.await.unwrap()
+    }
+
+    /// Closes a node to new pods, or opens it again.
+    pub(crate) async fn cordon(&self, node: &str, closed: bool) {
+        let patch = json!({"spec": {"unschedulable": closed}});
+        self.cluster.merge(&format!("/api/v1/nodes/{node}"), &patch).await.unwrap();
     }
 
     /// Starts every pod anew, one after the other, as `kubectl rollout restart` does.

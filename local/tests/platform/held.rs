@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use local_region::http::{Client, StatusCode, Target};
 use local_region::programs::program;
 use local_region::wait::wait_until;
 use serde_json::{Value, json};
@@ -40,7 +41,7 @@ impl Platform {
         let mut command = Command::new(program("local-region").unwrap());
         command.args(arguments);
         if arguments[0] == "up" {
-            command.arg("--catalogue").arg(self.folder.path().join("catalogue"));
+            command.arg("--without-vault").arg("--catalogue").arg(self.folder.path().join("catalogue"));
         }
         command.output().unwrap()
     }
@@ -70,6 +71,10 @@ async fn an_environment_is_brought_up_once_and_what_was_killed_is_cleaned_up() {
     let region = &state["regions"][0];
     assert_eq!((&region["name"], &region["context"]), (&json!("qa"), &json!("meridian-scratch-qa")));
     assert!(region["resident_mib"].as_u64().unwrap() > 100, "{region}");
+    let authority = fs::read_to_string(state["registry"]["authority"].as_str().unwrap()).unwrap();
+    let registry = ([127, 0, 0, 1], u16::try_from(state["registry"]["port"].as_u64().unwrap()).unwrap());
+    let registry = Client::new(Target::localhost(registry.into(), &authority).unwrap());
+    registry.get("/v2/").await.unwrap().expect(StatusCode::OK).unwrap();
     let kubeconfig = platform.says(&["kubeconfig", "scratch"], 0, "kubeconfig");
     assert!(fs::read_to_string(kubeconfig.trim()).unwrap().contains("meridian-scratch-qa"));
 

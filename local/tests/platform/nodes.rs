@@ -14,7 +14,7 @@ use crate::traces::{kernel, traces};
 
 const SOON: Duration = Duration::from_secs(60);
 
-fn plan(environment: &str, second: u8) -> Plan {
+pub(crate) fn plan(environment: &str, second: u8) -> Plan {
     let net = |third: u8, second: u8, length| Ipv4Net::new_assert([10, second, third, 0].into(), length);
     Plan {
         environment: environment.into(),
@@ -82,6 +82,17 @@ async fn pods_run_on_every_node_and_nothing_is_left_of_them() {
             addresses.iter().all(|address| address.as_str().unwrap().starts_with(&pods)),
             "{addresses:?}"
         );
+    }
+    let measured = wait_until("all pods to be measured", SOON, async || {
+        let path = "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods?labelSelector=app%3Dwaits";
+        let found = api.call(Method::GET, path, None).await.unwrap_or_default();
+        let found = found["items"].as_array().cloned().unwrap_or_default();
+        if found.len() == 4 { Ok(found) } else { Err(format!("{} of 4", found.len())) }
+    });
+    for pod in measured.await.unwrap() {
+        let usage = &pod["containers"][0]["usage"];
+        let (cpu, memory) = (usage["cpu"].as_str().unwrap(), usage["memory"].as_str().unwrap());
+        assert!(cpu.ends_with('n') && memory.ends_with("Ki") && memory != "0Ki", "{pod}");
     }
     assert_eq!(kernel(), before, "the machine's own settings");
     drop(region);

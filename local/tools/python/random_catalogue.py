@@ -90,6 +90,8 @@ def described(chance, location, wave, cidr, schemas):
         lines.append(f"vault: {{ address: https://{host}{chance.choice(['', f':{chance.randint(1, 65535)}'])}{inside} }}")
     if chance.random() < 0.3:
         lines.append(f"watcher: {{ address: {chance.choice(['http', 'https'])}://{name(chance, 10)}:{chance.randint(1, 65535)} }}")
+    if chance.random() < 0.5:
+        lines.append(f"monitoring: {chance.choice(['none', 'google', 'operator'])}")
     if chance.random() < 0.4:
         lines += ["pools:", *(f"  {pool}" for pool in pools(chance)[:2])]
     chance.shuffle(blocks := merged(lines))

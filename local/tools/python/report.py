@@ -24,15 +24,21 @@ def check(name, test, *arguments):
         wrong = traceback.format_exc()
     DONE.append((name, time.monotonic() - begun, wrong))
     if wrong is None:
-        print(f"ok   {name}", flush=True)
+        say(f"ok   {name}")
     else:
-        print(f"FAIL {name}\n     " + wrong.rstrip().replace("\n", "\n     "), flush=True)
+        say(f"FAIL {name}\n     " + wrong.rstrip().replace("\n", "\n     "))
 
 
 def skip(name, reason):
     """Says that a check was not made, and why."""
     SKIPPED.append((name, reason))
-    print(f"skip {name}: {reason}", flush=True)
+    say(f"skip {name}: {reason}")
+
+
+def say(text):
+    """In one piece, since checks may run side by side."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def finish(suite):

@@ -45,6 +45,12 @@ pub struct Install {
     pub helm: Option<PathBuf>,
 }
 
+/// Vault's servers, which have just been installed.
+pub(super) struct Installed {
+    cluster: Cluster,
+    set: ObjectRef,
+}
+
 /// What is installed, and where.
 struct Installation {
     cluster: Cluster,
@@ -54,9 +60,9 @@ struct Installation {
 
 impl Work<'_> {
     /// Installs Vault where that was asked for, and waits until its servers run. With `--dry-run` it is only said
-    /// what would be done. Whether anything is to be waited for.
-    pub(super) async fn install(&mut self) -> Result<bool, Failure> {
-        let Some(reference) = self.args.install.vault_chart.clone() else { return Ok(false) };
+    /// what would be done. Gives what is to be waited for.
+    pub(super) async fn install(&mut self) -> Result<Option<Installed>, Failure> {
+        let Some(reference) = self.args.install.vault_chart.clone() else { return Ok(None) };
         self.line.say("render Vault's chart");
         let installation = self.rendered(&reference).await?;
         let (namespace, name) = chart::service(self.region);
@@ -64,7 +70,7 @@ impl Work<'_> {
         if self.args.dry_run {
             let (count, what) = (installation.objects.len(), &installation.what);
             self.report.foreseen.push(format!("apply {count} objects of {what} in namespace {namespace}"));
-            return Ok(false);
+            return Ok(None);
         }
         if !there {
             self.wrote = true;
@@ -83,8 +89,9 @@ impl Work<'_> {
             namespace: Some(namespace.to_owned()),
             name: name.to_owned(),
         };
-        self.running(&installation.cluster, &set).await?;
-        Ok(true)
+        let installed = Installed { cluster: installation.cluster, set };
+        self.running(&installed).await?;
+        Ok(Some(installed))
     }
 
     async fn rendered(&self, reference: &str) -> Result<Installation, Failure> {
@@ -156,7 +163,7 @@ impl Work<'_> {
     }
 
     /// Waits until every server runs. None of them is ready before it is initialised.
-    async fn running(&self, cluster: &Cluster, set: &ObjectRef) -> Result<(), Failure> {
+    async fn running(&self, Installed { cluster, set }: &Installed) -> Result<(), Failure> {
         let begun = Instant::now();
         let mut judge = Judge::new(PATIENCE, 0);
         loop {
@@ -191,9 +198,10 @@ impl Work<'_> {
     pub(super) async fn reach(
         &self,
         authorities: &Authorities,
-        installed: bool,
+        installed: Option<&Installed>,
     ) -> Result<(Vault, SealStatus), Failure> {
         let begun = Instant::now();
+        let mut judge = Judge::new(PATIENCE, 0);
         loop {
             let answer = match self.vault(authorities).await {
                 Ok(vault) => match vault.seal_status().await {
@@ -202,13 +210,32 @@ impl Work<'_> {
                 },
                 Err(failure) => failure,
             };
-            if !installed || begun.elapsed() >= ANSWERING {
+            let Some(installed) = installed else { return Err(self.without_vault(answer)) };
+            // A server that ends again and again may still run whenever it is looked at.
+            let problems = self.problems(installed, &mut judge, begun.elapsed()).await;
+            if !problems.is_empty() {
+                return Err(Failure::Incomplete(format!(
+                    "{answer}; its servers do not stay up: {problems}; see kubectl --context {} logs --previous \
+                     --namespace {} {}-0",
+                    self.region.context.value,
+                    installed.set.namespace.as_deref().unwrap_or_default(),
+                    installed.set.name
+                )));
+            }
+            if begun.elapsed() >= ANSWERING {
                 return Err(self.without_vault(answer));
             }
             self.check_stop()?;
             self.line.say(&format!("wait for Vault to answer: {answer}"));
             sleep(LOOK).await;
         }
+    }
+
+    /// What keeps its servers from running, in words; nothing where that cannot be told.
+    async fn problems(&self, installed: &Installed, judge: &mut Judge, since: Duration) -> String {
+        let Ok((_, pods)) = installed.cluster.members(&installed.set).await else { return String::new() };
+        let problems = judge.pods(&pods, since);
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     }
 
     /// Where a Vault that should run in a cluster does not answer, it may never have been installed.

@@ -191,7 +191,7 @@ impl Work<'_> {
         let others = self.others(&authorities, &tokens).await?;
         self.report.from = others.source.as_ref().map(|source| source.region.clone());
         let installed = self.install().await?;
-        let (mut vault, status) = match self.reach(&authorities, installed).await {
+        let (mut vault, status) = match self.reach(&authorities, installed.as_ref()).await {
             Ok(reached) => reached,
             // Nothing is there to be looked at before it is installed.
             Err(_) if self.args.dry_run && self.args.install.vault_chart.is_some() => {

@@ -12,7 +12,7 @@ use super::problem::Place;
 use super::text::{
     Cidr, ContextName, DomainName, HttpAddress, HttpsAddress, Location, PoolName, WaveName, Zone,
 };
-use super::types::{Kubernetes, Pool, Vault, Watcher};
+use super::types::{Kubernetes, Monitoring, Pool, Vault, Watcher};
 
 /// A region with all that its file leaves to its environment and to conventions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,6 +44,8 @@ pub struct Region {
     /// Address of its watcher; where there is none, the watcher is reached through the API server's proxy for
     /// Services.
     pub watcher: Option<Provided<HttpAddress>>,
+    /// Who reads the metrics of its pods and watches over its alerts.
+    pub monitoring: Provided<Monitoring>,
     #[serde(skip)]
     pub(super) text: String,
     #[serde(skip)]
@@ -173,6 +175,7 @@ impl Drafted<'_> {
                 .key("watcher")
                 .right()
                 .map(|(watcher, _): (Provided<Watcher>, _)| watcher.map(|watcher| watcher.address)),
+            monitoring: self.or("monitoring", || Some(Monitoring::None))?,
             text: self.own.text.clone(),
             said: self.own.said().clone(),
         })

@@ -246,6 +246,10 @@ pub struct RegionKeys {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Watcher")]
     pub watcher: Option<Watcher>,
+    /// Who reads the metrics of the region's pods and watches over its alerts; nobody where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Monitoring")]
+    pub monitoring: Option<Monitoring>,
 }
 
 impl RegionKeys {
@@ -341,4 +345,17 @@ impl Vault {
 pub struct Watcher {
     /// Its address.
     pub address: HttpAddress,
+}
+
+/// Who reads metrics and watches over alerts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Monitoring {
+    /// Nobody.
+    None,
+    /// Google Cloud Managed Service for Prometheus, which GKE has built in.
+    Google,
+    /// A Prometheus operator of one's own, its Prometheus in the namespace `monitoring`.
+    Operator,
 }

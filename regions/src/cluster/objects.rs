@@ -275,7 +275,8 @@ fn namespace(name: &str) -> ObjectRef {
 fn absent_is_none<T>(answer: Result<T, ClusterError>) -> Result<Option<T>, ClusterError> {
     match answer {
         Ok(value) => Ok(Some(value)),
-        Err(error) if error.cause.status().is_some_and(kube::core::Status::is_not_found) => Ok(None),
+        // A group that is not served is told in plain text, without a reason.
+        Err(error) if error.cause.status().is_some_and(|status| status.code == 404) => Ok(None),
         Err(error) => Err(error),
     }
 }

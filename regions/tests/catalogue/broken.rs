@@ -25,13 +25,13 @@ macro_rules! broken {
 // Keys.
 broken! {
     misspelt_key: [(REGION, "location:", "locaton:")] => [
-        "production/us.yaml:2: locaton: found a key that is not known here; allowed the keys geo, kubernetes, location, pools, range, vault, watcher, wave, zones; did you mean `location`?",
+        "production/us.yaml:2: locaton: found a key that is not known here; allowed the keys geo, kubernetes, location, monitoring, pools, range, vault, watcher, wave, zones; did you mean `location`?",
     ];
     key_of_nothing_known: [(REGION, "zones: [b, c]", "colour: blue")] => [
-        "production/us.yaml:5: colour: found a key that is not known here; allowed the keys geo, kubernetes, location, pools, range, vault, watcher, wave, zones",
+        "production/us.yaml:5: colour: found a key that is not known here; allowed the keys geo, kubernetes, location, monitoring, pools, range, vault, watcher, wave, zones",
     ];
     key_in_capitals: [(REGION, "wave:", "Wave:")] => [
-        "production/us.yaml:3: Wave: found a key that is not known here; allowed the keys geo, kubernetes, location, pools, range, vault, watcher, wave, zones; did you mean `wave`?",
+        "production/us.yaml:3: Wave: found a key that is not known here; allowed the keys geo, kubernetes, location, monitoring, pools, range, vault, watcher, wave, zones; did you mean `wave`?",
     ];
     key_without_a_space: [(REGION, "wave: second", "wave:second")] => [
         "production/us.yaml:3: found what is not YAML: simple key expected ':'; allowed YAML; write `key: value`, with a space after the colon",
@@ -53,13 +53,13 @@ broken! {
         "production/us.yaml:5: wave: found `wave` again, first on line 3; allowed each key once",
     ];
     key_of_the_environment_in_a_region: [(REGION, "zones: [b, c]", "waves: [first]")] => [
-        "production/us.yaml:5: waves: found a key that is not known here; allowed the keys geo, kubernetes, location, pools, range, vault, watcher, wave, zones; it belongs into _environment.yaml",
+        "production/us.yaml:5: waves: found a key that is not known here; allowed the keys geo, kubernetes, location, monitoring, pools, range, vault, watcher, wave, zones; it belongs into _environment.yaml",
     ];
     key_of_a_region_in_an_environment: [(ENVIRONMENT, "order: 2", "order: 2\nzones: [b]")] => [
         "production/_environment.yaml:3: zones: found a key that is not known here; allowed the keys approle, bake, ceilings, defaults, domain, freezes, gates, order, pipeline, project, secrets, waves, workload; it belongs under `defaults`, or into a region's file",
     ];
     location_in_the_defaults: [(ENVIRONMENT, "defaults:", "defaults:\n  location: us-east4")] => [
-        "production/_environment.yaml:16: defaults.location: found a key that is not known here; allowed the keys geo, kubernetes, pools, vault, watcher, zones",
+        "production/_environment.yaml:16: defaults.location: found a key that is not known here; allowed the keys geo, kubernetes, monitoring, pools, vault, watcher, zones",
     ];
     key_that_is_a_number: [(ENVIRONMENT, "    spot: {", "    1: {")] => [
         "production/_environment.yaml:17: defaults.pools.1: found `1` as a key, which is not text; allowed keys that are text",
@@ -112,6 +112,9 @@ broken! {
     ];
     value_of_nothing_known: [(ENVIRONMENT, "generator: ec-p256", "generator: rsa")] => [
         "production/_environment.yaml:13: secrets.signing-keys.generator: found `rsa`; allowed random, password, ec-p256",
+    ];
+    collectors_of_no_kind: [(ENVIRONMENT, "defaults:", "defaults:\n  monitoring: gogle")] => [
+        "production/_environment.yaml:16: defaults.monitoring: found `gogle`; allowed none, google, operator; did you mean `google`?",
     ];
     yes_for_true: [(ENVIRONMENT, "spot: true", "spot: yes")] => [
         "production/_environment.yaml:17: defaults.pools.spot.spot: found `yes`: some readers take it for true or false, others for text; allowed true or false; write true",
@@ -376,6 +379,9 @@ broken! {
     no_pools_at_all: [("qa/west.yaml", "pools:\n  steady: { machine: e2-standard-4, min: 1, max: 2 }\n", "")] => [
         "qa/west.yaml:2: pools: found nothing; allowed a map of one or more names; give pools here, or under `defaults` in _environment.yaml",
     ];
+    pool_with_the_name_of_vaults: [("qa/west.yaml", "  steady: {", "  vault: {")] => [
+        "qa/west.yaml:6: pools.vault: found the name `vault`; allowed another name: the pool of the region's Vault has this one",
+    ];
     spot_without_a_fallback: [(ENVIRONMENT, "    steady: { machine: e2-standard-4, min: 2, max: 6 }\n", "")] => [
         "production/_environment.yaml:16: defaults.pools: found spot pools alone; allowed pools that are not spot with 2 nodes or more (max) in all; two replicas need a place when spot nodes are taken away",
     ];
@@ -442,7 +448,7 @@ broken! {
         "production/_environment.yaml:14: workload.cpu: found the text `70`; allowed a whole number from 1 to 100; take the quotes away",
         "production/us.yaml:3: wave: found `third`; allowed first, second",
         "production/us.yaml:4: range: found `10.0.0.0/15`, which overlaps `10.0.0.0/14` (production/eu.yaml:4); allowed a range apart from those of the environment's other regions",
-        "production/us.yaml:5: zone: found a key that is not known here; allowed the keys geo, kubernetes, location, pools, range, vault, watcher, wave, zones; did you mean `zones`?",
+        "production/us.yaml:5: zone: found a key that is not known here; allowed the keys geo, kubernetes, location, monitoring, pools, range, vault, watcher, wave, zones; did you mean `zones`?",
         "qa/_environment.yaml:3: found what is not YAML: invalid indentation; allowed YAML; look at this line and those above: indentation, and brackets or quotes without an end",
         "qa/west.yaml:4: range: found `10.1.0.0/14`, which is an address inside of 10.0.0.0/14; allowed a range whose host bits are zero; did you mean `10.0.0.0/14`?",
     ];

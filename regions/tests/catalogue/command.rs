@@ -80,6 +80,7 @@ fn validate_shows_every_value_and_where_it_comes_from() {
             "from": "catalogue/production/us.yaml:6",
         },
         "watcher": null,
+        "monitoring": {"value": "none", "from": "convention"},
     });
     assert_eq!(us, &expected);
 }

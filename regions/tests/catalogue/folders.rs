@@ -154,7 +154,8 @@ fn empty_files() {
     small.write("production/us.yaml", "");
     small.write("production/eu.yaml", "# yaml-language-server: $schema=../../schema/region.schema.json\n\n");
     small.write("qa/west.yaml", "# yaml-language-server: $schema=../../schema/region.schema.json\n{}\n");
-    let keys = "allowed the keys geo, kubernetes, location, pools, range, vault, watcher, wave, zones";
+    let keys =
+        "allowed the keys geo, kubernetes, location, monitoring, pools, range, vault, watcher, wave, zones";
     told(
         &small,
         &[

@@ -196,6 +196,28 @@ async fn shares_are_encrypted_to_the_keys_of_their_owners() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_of_several_regions_asks_nobody_and_gets_no_document() {
+    let third = Third::start().await;
+    third
+        .unattended(&["--first", "--without", "eu"])
+        .await
+        .expect(2)
+        .says("cannot be used with '--without <REGION>'");
+    third.world.eu.pause().unwrap();
+    third.world.us.pause().unwrap();
+    let (shares, screen) = third.attended(&["--first"]).await;
+    third.world.eu.resume().unwrap();
+    third.world.us.resume().unwrap();
+    assert!(screen.contains("vault kv put"), "{screen}");
+    let (ap, root) = third.root(&shares[..3]).await;
+    let found = ap.metadata("kv", "service/config").await;
+    assert!(found.is_err(), "{found:?}");
+    // Said once too often it would hide what the others hold; said no more, everything is copied.
+    third.unattended(&["--vault-token", &root]).await.expect(0);
+    third.is_seeded(&ap).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_region_of_an_environment_is_told_what_to_write() {
     let third = Third::start().await;
     for region in ["eu.yaml", "us.yaml"] {

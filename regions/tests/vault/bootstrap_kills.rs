@@ -234,7 +234,8 @@ async fn killed_between_initialising_and_showing_the_shares_it_names_the_storage
     assert!(!world.third.initialised().await, "it never arrived");
     let (code, screen) = world.terminal(1, false).end().await;
     assert_eq!((code, shares(&screen).len()), (None, 0), "{screen}");
-    assert!(world.third.initialised().await);
+    let initialised = async || world.third.initialised().await;
+    wait_until("the Vault to be initialised", Duration::from_secs(30), initialised).await.unwrap();
     world.killer.disarm();
     let ran = world.third.unattended(&[]).await.expect(1);
 

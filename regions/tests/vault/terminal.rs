@@ -17,10 +17,6 @@ impl Terminal {
         Self(terminal::Terminal::start(command).unwrap())
     }
 
-    pub(crate) fn screen(&self) -> String {
-        self.0.screen()
-    }
-
     /// Waits until it has shown a text for the so many-th time.
     pub(crate) async fn shows(&self, text: &str, times: usize) {
         self.0.shows(text, times, SOON).await.unwrap();

@@ -235,7 +235,7 @@ fn identity(raw: raw::Identity, required: bool, refuse: &mut impl FnMut(&str, &s
     Identity {
         environment: name("environment", raw.environment, "development"),
         region: name("region", raw.region, "local"),
-        zone: raw.zone.map(|zone| zone.0),
+        zone: raw.zone.and_then(|zone| zone.0),
         pod: name("pod", raw.pod, "local"),
         release: name("release", raw.release, "unreleased"),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::values::{Listen, Number, Span, Text};
+use super::values::{Known, Listen, Number, Span, Text};
 use super::{LogFormat, LogLevel};
 
 #[derive(Debug, Default, Deserialize)]
@@ -28,7 +28,7 @@ pub(super) struct Raw {
 pub(super) struct Identity {
     pub(super) environment: Option<Text>,
     pub(super) region: Option<Text>,
-    pub(super) zone: Option<Text>,
+    pub(super) zone: Option<Known>,
     pub(super) pod: Option<Text>,
     pub(super) release: Option<Text>,
 }

@@ -60,6 +60,18 @@ fn with_an_agent_the_ports_of_a_pod_are_the_default() {
 }
 
 #[test]
+fn a_zone_that_nobody_knows_is_empty() {
+    let zone = |line: &str| {
+        let text = IN_A_POD.replace("region = \"eu\"", &format!("region = \"eu\"\n{line}"));
+        configuration(&text).map(|configuration| configuration.identity.zone)
+    };
+    assert_eq!(zone(""), Ok(None));
+    assert_eq!(zone("zone = \"\""), Ok(None));
+    assert_eq!(zone("zone = \"eu-a\""), Ok(Some("eu-a".to_owned())));
+    assert!(zone("zone = \"a\\nb\"").unwrap_err().contains("identity.zone: expected a text without control"));
+}
+
+#[test]
 fn broken_configurations_are_refused_with_their_place() {
     for (text, expected) in [
         (

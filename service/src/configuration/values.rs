@@ -23,6 +23,10 @@ pub(super) struct Listen(pub(super) SocketAddr);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text(pub(super) String);
 
+/// A short text that whoever fills it in may not know; it is empty then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known(pub(super) Option<String>);
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Parsed("a length of time such as 250ms, 3s or 1h", |text| {
@@ -47,11 +51,23 @@ impl<'de> Deserialize<'de> for Number {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed("a text without control characters", |text| {
-            let plain = !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control);
-            plain.then(|| Text(text.to_owned()))
+        deserializer.deserialize_str(Parsed(PLAIN, |text| plain(text).map(Text)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Known {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed(PLAIN, |text| {
+            if text.is_empty() { Some(Known(None)) } else { plain(text).map(|text| Known(Some(text))) }
         }))
     }
+}
+
+const PLAIN: &str = "a text without control characters";
+
+fn plain(text: &str) -> Option<String> {
+    let plain = !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control);
+    plain.then(|| text.to_owned())
 }
 
 /// Reads a string with a function; what was found is not told, what is expected is.

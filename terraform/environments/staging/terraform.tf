@@ -9,9 +9,11 @@ terraform {
   }
 
   # The state is in the environment's own project: who may change one
-  # environment need not be able to read another. GCS locks it.
+  # environment need not be able to read another. GCS locks it, and keeps every
+  # version of it (modules/project).
   backend "gcs" {
-    bucket = "meridian-staging-terraform-state"
-    prefix = "environments/staging"
+    bucket                      = "meridian-staging-terraform-state"
+    prefix                      = "environments/staging"
+    impersonate_service_account = "terraform@meridian-staging.iam.gserviceaccount.com"
   }
 }

@@ -15,22 +15,23 @@ locals {
     for file in setunion(local.region_files, [local.own_file]) :
     file => file("${var.folder}/${file}")
   }
-  unreadable = {
-    for file, text in local.texts : file => (
-      can(yamldecode(text))
-      ? "something other than a map of keys"
-      : "text that is no YAML (`regions validate` shows the line)"
-    )
-    if !can(keys(yamldecode(text)))
+  # Each file as JSON; null where it is no YAML.
+  contents = {
+    for file, text in local.texts :
+    file => try(jsonencode(yamldecode(text)), null)
   }
+  unreadable = toset([
+    for file, json in local.contents : file
+    if json == null ? true : !startswith(json, "{")
+  ])
 
-  own = try(merge(yamldecode(local.texts[local.own_file]), {}), {})
+  own = try(merge(jsondecode(local.contents[local.own_file]), {}), {})
 
   # A region's own key replaces the default whole.
   defaults = try(merge(local.own.defaults, {}), {})
   said = {
-    for file in local.region_files :
-    file => try(merge(yamldecode(local.texts[file]), {}), {})
+    for file in setsubtract(local.region_files, local.unreadable) :
+    file => jsondecode(local.contents[file])
   }
   regions = {
     for file, said in local.said : file => merge(local.defaults, said)

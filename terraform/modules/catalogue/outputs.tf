@@ -1,16 +1,21 @@
 output "environment" {
-  description = "The environment: its name, Google project, DNS domain, the prefix of the names of what it owns, and labels."
+  description = <<-EOT
+    The environment: its name, Google project, DNS domain, the prefix of the
+    names of what it owns, labels, and the pipeline that may deploy to it
+    (organisation, project, contexts, issuer; null where none may).
+  EOT
   value = {
-    name    = local.environment
-    project = try(local.own.project, null)
-    domain  = try(local.own.domain, null)
-    prefix  = local.prefix
-    labels  = local.labels
+    name     = local.environment
+    project  = try(local.own.project, null)
+    domain   = try(local.own.domain, null)
+    prefix   = local.prefix
+    labels   = local.labels
+    pipeline = local.pipeline
   }
 
   precondition {
-    condition     = length(local.problems_of_environment) == 0
-    error_message = "The catalogue of ${local.environment} is not sound:\n${join("\n", local.problems_of_environment)}"
+    condition     = length(local.lines.environment) == 0
+    error_message = "The catalogue of ${local.environment} is not sound:\n${join("\n", local.lines.environment)}"
   }
 }
 
@@ -18,13 +23,15 @@ output "regions" {
   description = <<-EOT
     The environment's regions by name, defaults and conventions applied:
     cluster, nodes_account, location, zones (letters; empty is Google's
-    choice), labels, subnets (nodes, services, pods) and pools (machine, min
-    and max over all zones, spot).
+    choice), geo, labels, subnets (nodes, services, pods), pools (machine, min
+    and max over all zones, spot), maintenance (start, end, recurrence) and
+    vault (account, snapshots_account, namespace, name, host; null where Vault
+    does not run in the region's cluster).
   EOT
   value       = local.derived
 
   precondition {
-    condition     = length(local.problems_of_regions) == 0
-    error_message = "The catalogue of ${local.environment} is not sound:\n${join("\n", local.problems_of_regions)}"
+    condition     = length(local.lines.regions) == 0
+    error_message = "The catalogue of ${local.environment} is not sound:\n${join("\n", local.lines.regions)}"
   }
 }

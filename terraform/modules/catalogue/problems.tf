@@ -3,78 +3,85 @@
 # gates, secrets and so on) are `regions validate`'s.
 
 locals {
-  problems_of_environment = [
-    for problem in concat(
-      local.files_problems, local.own_problems, local.unique_problems,
-    ) : "${problem.file}: ${problem.key == "" ? "" : "${problem.key}: "}found ${problem.found}; allowed is ${problem.allowed}"
-  ]
-  problems_of_regions = distinct([
-    for problem in concat(
-      local.names_problems, local.region_problems, local.pool_problems,
-      local.between_problems,
-    ) : "${problem.file}: ${problem.key == "" ? "" : "${problem.key}: "}found ${problem.found}; allowed is ${problem.allowed}"
-  ])
-  sound = length(local.problems_of_environment) + length(local.problems_of_regions) == 0
+  problems = distinct(concat(
+    local.files_problems, local.unknown_keys, local.wrong_values,
+    local.wrong_names, local.unique_problems, local.names_problems,
+    local.region_problems, local.between_problems,
+  ))
+  sound = length(local.problems) == 0
+
+  # A problem as a line; those of the environment's own file and of the folder
+  # apart from those of regions.
+  lines = {
+    for of in ["environment", "regions"] : of => [
+      for problem in local.problems :
+      "${problem.file}: ${problem.key == "" ? "" : "${problem.key}: "}found ${problem.found}; allowed ${problem.allowed}"
+      if(of == "environment") == contains([".", local.own_file], problem.file)
+    ]
+  }
 
   files_problems = concat(
     [
       for file in local.entries : {
         file    = file
         key     = ""
-        found   = "a file that is no region's"
+        found   = can(regex("\\.", file)) ? "the ending .${reverse(split(".", file))[0]}" : "a file without an ending"
         allowed = "_environment.yaml, and REGION.yaml for each region"
       }
       if !endswith(file, ".yaml")
     ],
     [
-      for file, found in local.unreadable :
-      { file = file, key = "", found = found, allowed = "a map of keys" }
+      for file, json in local.contents :
+      { file = file, key = "", found = "an empty file", allowed = "the keys ${local.keys[file]}" }
+      if local.empty[file]
     ],
     [
-      for count in [length(local.region_files)] : {
-        file    = "."
+      for file, json in local.contents :
+      { file = file, key = "", found = "what is not YAML", allowed = "YAML; `regions validate` shows the line" }
+      if json == null && !local.empty[file]
+    ],
+    [
+      for file, json in local.contents : {
+        file    = file
         key     = ""
-        found   = "no region"
-        allowed = "one file for each region"
+        found   = startswith(json, "[") ? "a list" : startswith(json, "\"") ? "`${jsondecode(json)}`" : "the value `${json}`"
+        allowed = "a map with the keys ${local.keys[file]}"
       }
+      if contains(local.unreadable, file) && json != null && !local.empty[file]
+    ],
+    [
+      for count in [length(local.region_files)] :
+      { file = ".", key = "", found = "no region", allowed = "one file for each region" }
       if count == 0
     ],
-  )
-
-  own_problems = local.unreadable_own ? [] : concat(
     [
-      for key in setsubtract(keys(local.own), concat(local.environment_keys.required, local.environment_keys.optional)) :
-      { file = local.own_file, key = key, found = "an unknown key", allowed = join(", ", sort(concat(local.environment_keys.required, local.environment_keys.optional))) }
-    ],
-    [
-      for key in setsubtract(local.environment_keys.required, concat(keys(local.own), ["order", "project", "domain", "waves"])) :
-      { file = local.own_file, key = key, found = "nothing", allowed = "a map; `regions validate` says more" }
-    ],
-    [
-      for key in setsubtract(keys(local.defaults), local.region_keys.optional) :
-      { file = local.own_file, key = "defaults.${key}", found = "an unknown key", allowed = join(", ", local.region_keys.optional) }
-    ],
-    [
-      for key, shape in {
-        order = "count_from_1", project = "project", domain = "domain", waves = "waves"
-        } : {
-        file    = local.own_file
-        key     = key
-        found   = try("`${jsonencode(local.own[key])}`", "nothing")
-        allowed = local.shapes[shape].words
-      }
-      if !can(regex(local.shapes[shape].pattern, jsonencode(local.own[key])))
+      for name in [local.environment] :
+      { file = ".", key = "", found = "the name `${name}`", allowed = local.name_words }
+      if !can(regex("^${local.name}$", name))
     ],
   )
-  unreadable_own = contains(keys(local.unreadable), local.own_file)
+  keys = {
+    for file in keys(local.contents) :
+    file => join(", ", sort(keys(local.tables[file == local.own_file ? "environment" : "region"].shapes)))
+  }
+  # Nothing but comments.
+  empty = {
+    for file, text in local.texts :
+    file => trimspace(replace(text, "/(?m)^\\s*#.*$/", "")) == ""
+  }
 
   unique_problems = [
-    for pair in setproduct(["order", "project", "domain"], keys(local.others)) : {
+    for pair in setproduct(keys(local.unique), keys(local.others)) : {
       file    = local.own_file
       key     = pair[0]
-      found   = "`${jsonencode(local.own[pair[0]])}`, which ${pair[1]} has too"
-      allowed = "what no other environment has"
+      found   = "`${local.own[pair[0]]}` again, as in ${pair[1]}/_environment.yaml"
+      allowed = local.unique[pair[0]]
     }
     if try(local.own[pair[0]] == local.others[pair[1]][pair[0]], false)
   ]
+  unique = {
+    order   = "a place in the order that no other environment has"
+    project = "a project that no other environment has"
+    domain  = "a name that no other environment has"
+  }
 }

@@ -3,27 +3,23 @@
 locals {
   # The first address of each sound range as a number, and how many it has.
   spans = {
-    for file, region in local.readable : file => {
+    for file, range in local.ranges : file => {
       first = sum([
-        for index, octet in split(".", split("/", region.range)[0]) :
+        for index, octet in split(".", split("/", range)[0]) :
         tonumber(octet) * pow(256, 3 - index)
       ])
-      size = pow(2, 32 - tonumber(split("/", region.range)[1]))
+      size = pow(2, 32 - tonumber(split("/", range)[1]))
     }
-    if try(
-      can(regex(local.shapes.range.pattern, jsonencode(region.range)))
-      && cidrsubnet(region.range, 0, 0) == region.range, false
-    )
+    if cidrsubnet(range, 0, 0) == range
   }
 
   locations = {
-    for file, region in local.readable : file => region.location
-    if can(tostring(region.location))
+    for file, region in local.regions : file => region.location
+    if can(regex(local.shapes.location.pattern, jsonencode(region.location)))
   }
   sources = {
-    for file, region in local.readable :
-    file => try(tostring(region.geo), region.location)
-    if can(tostring(region.location))
+    for file, location in local.locations :
+    file => try(tostring(local.regions[file].geo), location)
   }
 
   sorted = sort(local.region_files)
@@ -38,7 +34,7 @@ locals {
       for pair in local.pairs : {
         file    = pair[1]
         key     = "range"
-        found   = "`${local.regions[pair[1]].range}`, which overlaps `${local.regions[pair[0]].range}` (${pair[0]})"
+        found   = "`${local.ranges[pair[1]]}`, which overlaps `${local.ranges[pair[0]]}` (${pair[0]})"
         allowed = "a range apart from those of the environment's other regions"
       }
       if try(
@@ -51,7 +47,7 @@ locals {
       for pair in local.pairs : {
         file    = pair[1]
         key     = "location"
-        found   = "`${local.locations[pair[1]]}` again, first in ${pair[0]}"
+        found   = "`${local.locations[pair[1]]}` again, as in ${pair[0]}"
         allowed = "one region in each location"
       }
       if try(local.locations[pair[0]] == local.locations[pair[1]], false)
@@ -60,7 +56,7 @@ locals {
       for pair in local.pairs : {
         file    = pair[1]
         key     = "geo"
-        found   = "`${local.sources[pair[1]]}` again, first in ${pair[0]}"
+        found   = "`${local.sources[pair[1]]}` again, as in ${pair[0]}"
         allowed = "clients of each location sent to one region"
       }
       if try(local.sources[pair[0]] == local.sources[pair[1]], false)

@@ -1,183 +1,143 @@
-# What can be wrong with a region: its name, its keys, its pools, and what it
-# must not share with the others.
+# What can be wrong with a region beyond the shapes of its values: its name,
+# and what its values are to each other.
 
 locals {
   names_problems = concat(
     [
-      for file in local.region_files : {
-        file    = file
-        key     = ""
-        found   = "the name `${trimsuffix(file, ".yaml")}`"
-        allowed = local.name_words
-      }
+      for file in local.region_files :
+      { file = file, key = "", found = "the name `${trimsuffix(file, ".yaml")}`", allowed = local.name_words }
       if !can(regex("^${local.name}$", trimsuffix(file, ".yaml")))
     ],
-    [
-      for file, names in local.names : {
-        file    = file
-        key     = ""
-        found   = "a name that makes `${names.cluster}` (${length(names.cluster)} characters) of its cluster"
-        allowed = "at most 40 characters there"
-      }
-      if length(names.cluster) > 40
-    ],
-    [
-      for file, names in local.names : {
-        file    = file
-        key     = ""
-        found   = "a name that makes `${names.account}` (${length(names.account)} characters) of the service account of its nodes"
-        allowed = "at most 30 characters there"
-      }
-      if length(names.account) > 30
-    ],
+    flatten([
+      for file, names in local.names : [
+        for what, derived in {
+          "its cluster"                      = { name = names.cluster, most = 40 }
+          "the service account of its nodes" = { name = names.account, most = 30 }
+          } : {
+          file    = file
+          key     = ""
+          found   = "a name that makes `${derived.name}` (${length(derived.name)} characters) of ${what}"
+          allowed = "at most ${derived.most} characters there"
+        }
+        if length(derived.name) > derived.most
+      ]
+      if can(regex("^${local.name}$", names.region))
+    ]),
   )
 
-  # Regions whose file can be read, each with what it and the defaults say.
-  readable = {
-    for file, region in local.regions : file => region
-    if !contains(keys(local.unreadable), file)
-  }
-
-  region_problems = flatten([
-    for file, region in local.readable : concat(
-      [
-        for key in setsubtract(keys(local.said[file]), concat(local.region_keys.required, local.region_keys.optional)) :
-        { file = file, key = key, found = "an unknown key", allowed = join(", ", sort(concat(local.region_keys.required, local.region_keys.optional))) }
-      ],
-      [
-        for key, shape in {
-          location = "location", wave = "wave", range = "range", geo = "location", zones = "zones"
-          } : {
-          file    = contains(keys(local.said[file]), key) || contains(local.region_keys.required, key) ? file : local.own_file
-          key     = contains(keys(local.said[file]), key) || contains(local.region_keys.required, key) ? key : "defaults.${key}"
-          found   = try("`${jsonencode(region[key])}`", "nothing")
-          allowed = local.shapes[shape].words
-        }
-        if !can(regex(local.shapes[shape].pattern, jsonencode(region[key])))
-        && (contains(local.region_keys.required, key) || contains(keys(region), key))
-      ],
-      [
-        for wave in try([tostring(region.wave)], []) : {
-          file    = file
-          key     = "wave"
-          found   = "`${wave}`"
-          allowed = join(", ", local.own.waves)
-        }
-        if try(length(local.own.waves) > 0 && !contains(local.own.waves, wave), false)
-      ],
-      [
-        for range in try([tostring(region.range)], []) : {
-          file    = file
-          key     = "range"
-          found   = "`${range}`, which is an address inside of ${cidrsubnet(range, 0, 0)}"
-          allowed = "a range whose host bits are zero"
-        }
-        if try(cidrsubnet(range, 0, 0) != range, false)
-        && can(regex(local.shapes.range.pattern, jsonencode(range)))
-      ],
-      [
-        for range in try([tostring(region.range)], []) : {
-          file    = file
-          key     = "range"
-          found   = "`${range}`, which is not private"
-          allowed = "a range inside of 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16"
-        }
-        if try(cidrsubnet(range, 0, 0) == range, false)
-        && can(regex(local.shapes.range.pattern, jsonencode(range)))
-        && !can(regex("^(10\\.|172\\.(1[6-9]|2[0-9]|3[01])\\.|192\\.168\\.0\\.0/16$)", range))
-      ],
-      [
-        for zones in try([tolist(region.zones)], []) : {
-          file    = file
-          key     = "zones"
-          found   = "`${jsonencode(zones)}`, with a zone twice"
-          allowed = "each zone once"
-        }
-        if length(distinct(zones)) != length(zones)
-      ],
-    )
-  ])
-
-  # Where a region's pools stand: in its own file, or in the defaults.
-  pools = {
-    for file, region in local.readable : file => {
-      file  = contains(keys(local.said[file]), "pools") ? file : local.own_file
-      key   = contains(keys(local.said[file]), "pools") ? "pools" : "defaults.pools"
-      pools = try(merge(region.pools, {}), {})
+  # Where a region's pools and its Vault stand: in its own file, or in the
+  # defaults.
+  places = {
+    for file, said in local.said : file => {
+      for key in ["pools", "vault"] : key => {
+        file = contains(keys(said), key) ? file : local.own_file
+        path = contains(keys(said), key) ? key : "defaults.${key}"
+      }
     }
   }
 
-  pool_problems = flatten([
-    for file, at in local.pools : concat(
-      [
-        for count in [length(at.pools)] : {
-          file    = contains(keys(local.regions[file]), "pools") ? at.file : file
-          key     = contains(keys(local.regions[file]), "pools") ? at.key : "pools"
-          found   = contains(keys(local.regions[file]), "pools") ? "`${jsonencode(local.regions[file].pools)}`" : "nothing"
-          allowed = "a map of one or more names, here or under defaults in _environment.yaml"
-        }
-        if count == 0
-      ],
-      [
-        for name, pool in at.pools : {
-          file    = at.file
-          key     = "${at.key}.${name}"
-          found   = "the name `${name}`"
-          allowed = local.name_words
-        }
-        if !can(regex("^${local.name}$", name))
-      ],
-      [
-        for name, pool in at.pools : {
-          file    = at.file
-          key     = "${at.key}.${name}"
-          found   = "`${jsonencode(pool)}`"
-          allowed = "a map of ${join(", ", sort(concat(local.pool_keys.required, local.pool_keys.optional)))}"
-        }
-        if !can(keys(pool))
-      ],
-      flatten([
-        for name, pool in at.pools : [
-          for key in setsubtract(try(keys(pool), []), concat(local.pool_keys.required, local.pool_keys.optional)) :
-          { file = at.file, key = "${at.key}.${name}.${key}", found = "an unknown key", allowed = join(", ", sort(concat(local.pool_keys.required, local.pool_keys.optional))) }
-        ]
-      ]),
-      flatten([
-        for name, pool in at.pools : [
-          for key, shape in { machine = "machine", min = "count_from_0", max = "count_from_1", spot = "boolean" } : {
-            file                      = at.file
-            key                       = "${at.key}.${name}.${key}"
-            found                     = try("`${jsonencode(pool[key])}`", "nothing")
-            allowed                   = local.shapes[shape].words
-          }
-          if can(keys(pool))
-          && !can(regex(local.shapes[shape].pattern, jsonencode(pool[key])))
-          && (contains(local.pool_keys.required, key) || contains(try(keys(pool), []), key))
-        ]
-      ]),
-      [
-        for name, pool in at.pools : {
-          file    = at.file
-          key     = "${at.key}.${name}.min"
-          found   = "`${pool.min}`"
+  # A range as it is written, where it is one.
+  ranges = {
+    for file, region in local.regions : file => region.range
+    if can(regex(local.shapes.range.pattern, jsonencode(region.range)))
+  }
+  # Pools of which every one is sound.
+  pools = {
+    for file, region in local.regions : file => region.pools
+    if can(keys(region.pools)) && try(length(region.pools) > 0, false) && try(alltrue([
+      for pool in region.pools : alltrue([
+        for key, shape in local.tables.pool.shapes :
+        can(regex(local.shapes[shape].pattern, jsonencode(pool[key])))
+        || (key == "spot" && !contains(keys(pool), key))
+      ])
+    ]), false)
+  }
+
+  region_problems = concat(
+    [
+      for file, region in local.regions :
+      { file = file, key = "wave", found = "`${region.wave}`", allowed = join(", ", local.own.waves) }
+      if can(regex(local.shapes.wave.pattern, jsonencode(region.wave)))
+      && try(length(local.own.waves) > 0 && !contains(local.own.waves, region.wave), false)
+    ],
+    [
+      for file, range in local.ranges : {
+        file    = file
+        key     = "range"
+        found   = "`${range}`, which is an address inside of ${cidrsubnet(range, 0, 0)}"
+        allowed = "a range whose host bits are zero"
+      }
+      if cidrsubnet(range, 0, 0) != range
+    ],
+    [
+      for file, range in local.ranges : {
+        file    = file
+        key     = "range"
+        found   = "`${range}`, which is not private"
+        allowed = "a range inside of 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16"
+      }
+      if cidrsubnet(range, 0, 0) == range
+      && !can(regex("^(10\\.|172\\.(1[6-9]|2[0-9]|3[01])\\.|192\\.168\\.0\\.0/16$)", range))
+    ],
+    [
+      for file, region in local.regions :
+      { file = file, key = "pools", found = "nothing", allowed = "a map of one or more names" }
+      if !contains(keys(region), "pools")
+    ],
+    flatten([
+      for file, pools in local.pools : [
+        for name, pool in pools : {
+          file    = local.places[file].pools.file
+          key     = "${local.places[file].pools.path}.${name}.min"
+          found   = "the number `${pool.min}`"
           allowed = "a whole number from 0 to max, which is ${pool.max}"
         }
-        if try(pool.min > pool.max, false)
-        && can(regex(local.shapes.count_from_1.pattern, jsonencode(try(pool.max, null))))
-      ],
-      [
-        for most in try([sum([for pool in at.pools : try(pool.spot, false) ? 0 : pool.max])], []) : {
-          file    = at.file
-          key     = at.key
-          found   = "${most} nodes at most in the pools that are not spot"
-          allowed = "2 or more (max) in all: two replicas need a place when spot nodes are taken away"
-        }
-        if most < 2
-        && alltrue([
-          for pool in at.pools :
-          can(regex(local.shapes.count_from_1.pattern, jsonencode(try(pool.max, null))))
-        ])
-      ],
-    )
-  ])
+        if pool.min > pool.max
+      ]
+    ]),
+    [
+      for file, pools in local.pools : {
+        file    = local.places[file].pools.file
+        key     = local.places[file].pools.path
+        found   = length(local.lasting[file]) == 0 ? "spot pools alone" : "pools that are not spot with ${sum(local.lasting[file])} node at most"
+        allowed = "pools that are not spot with 2 nodes or more (max) in all"
+      }
+      if sum(concat([0], local.lasting[file])) < 2
+    ],
+    [
+      for file, pools in local.pools : {
+        file    = local.places[file].pools.file
+        key     = "${local.places[file].pools.path}.vault"
+        found   = "the name `vault`"
+        allowed = "another name: the pool of the region's Vault has this one"
+      }
+      if contains(keys(pools), "vault")
+    ],
+    # What is reached by a port-forward is a Service of the cluster.
+    [
+      for file, vault in local.vaults : {
+        file    = local.places[file].vault.file
+        key     = "${local.places[file].vault.path}.port_forward"
+        found   = "`true`"
+        allowed = "false for a Vault that is not in the region's cluster (in_cluster)"
+      }
+      if vault.port_forward && !vault.in_cluster
+    ],
+    [
+      for file, vault in local.vaults : {
+        file    = local.places[file].vault.file
+        key     = "${local.places[file].vault.path}.address"
+        found   = "`${vault.address}`"
+        allowed = "with port_forward the name of a Service, such as https://vault-active.vault.svc:8200"
+      }
+      if vault.port_forward && vault.in_cluster && vault.service == null
+    ],
+  )
+
+  # The most nodes of each pool that is not spot.
+  lasting = {
+    for file, pools in local.pools : file => [
+      for pool in pools : pool.max if !try(pool.spot, false)
+    ]
+  }
 }

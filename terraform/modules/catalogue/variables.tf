@@ -7,6 +7,6 @@ variable "folder" {
 
   validation {
     condition     = fileexists("${var.folder}/_environment.yaml")
-    error_message = "${var.folder}: found no _environment.yaml; allowed is the folder of an environment in the catalogue, which has one."
+    error_message = ".: found no _environment.yaml; allowed _environment.yaml in the folder of each environment"
   }
 }

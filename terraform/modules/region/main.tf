@@ -13,6 +13,14 @@ resource "google_container_cluster" "this" {
   release_channel {
     channel = var.release_channel
   }
+  # No two regions of an environment at once: modules/catalogue sees to it.
+  maintenance_policy {
+    recurring_window {
+      start_time = var.region.maintenance.start
+      end_time   = var.region.maintenance.end
+      recurrence = var.region.maintenance.recurrence
+    }
+  }
 
   # Node pools are resources of their own: the default one goes at once.
   remove_default_node_pool = true
@@ -48,6 +56,18 @@ resource "google_container_cluster" "this" {
   network_policy {
     enabled = false
   }
+  # Load balancers reach nodes by groups of endpoints, not of machines.
+  enable_l4_ilb_subsetting = true
+  addons_config {
+    # Each node answers names that it knows, also while the cluster's DNS is
+    # busy or on its way to another node.
+    dns_cache_config {
+      enabled = true
+    }
+    gce_persistent_disk_csi_driver_config {
+      enabled = true
+    }
+  }
 
   private_cluster_config {
     enable_private_nodes = true
@@ -67,7 +87,17 @@ resource "google_container_cluster" "this" {
     workload_pool = "${var.project}.svc.id.goog"
   }
   enable_shielded_nodes = true
-  enable_legacy_abac    = false
+  # Kubernetes' own Secrets are encrypted with a key of ours before Google
+  # encrypts what it stores.
+  database_encryption {
+    state    = "ENCRYPTED"
+    key_name = google_kms_crypto_key.secrets.id
+  }
+  security_posture_config {
+    mode               = "BASIC"
+    vulnerability_mode = "VULNERABILITY_DISABLED"
+  }
+  enable_legacy_abac = false
   master_auth {
     client_certificate_config {
       issue_client_certificate = false
@@ -88,10 +118,19 @@ resource "google_container_cluster" "this" {
     }
   }
 
+  # What each namespace costs is told apart on the bill.
+  cost_management_config {
+    enabled = true
+  }
+
   lifecycle {
     # Both are of the default pool, which is gone.
     ignore_changes = [initial_node_count, node_config]
   }
 
-  depends_on = [google_project_iam_member.nodes]
+  depends_on = [
+    google_project_iam_member.nodes,
+    google_service_account_iam_member.operator,
+    google_kms_crypto_key_iam_member.kubernetes,
+  ]
 }

@@ -9,16 +9,20 @@ resource "google_service_account" "nodes" {
 }
 
 resource "google_project_iam_member" "nodes" {
-  for_each = toset([
-    # Logs, metrics, and what else the node's own agents do.
-    "roles/container.defaultNodeServiceAccount",
-    # Images.
-    "roles/artifactregistry.reader",
-  ])
+  # Logs, metrics, and what else the node's own agents do. Who may pull images,
+  # delivery says.
+  for_each = toset(["roles/container.defaultNodeServiceAccount"])
 
   project = var.project
   role    = each.key
   member  = google_service_account.nodes.member
+}
+
+# Who makes nodes must be allowed to let them be this account.
+resource "google_service_account_iam_member" "operator" {
+  service_account_id = google_service_account.nodes.name
+  role               = "roles/iam.serviceAccountUser"
+  member             = var.operator
 }
 
 locals {
@@ -28,6 +32,14 @@ locals {
     key    = "cloud.google.com/gke-spot"
     value  = "true"
     effect = "NO_SCHEDULE"
+  }
+
+  # Seconds from SIGTERM to SIGKILL that a node gives a pod at most. Google tells
+  # a spot node 30 s before it takes it away, and GKE keeps the last 15 for its
+  # own pods; no argument of this provider changes that. Other nodes are drained,
+  # for an hour at most.
+  shutdown_seconds = {
+    for name, pool in var.region.pools : name => pool.spot ? 15 : 3600
   }
 
   # GKE spreads a regional cluster over three zones when none are named.
@@ -64,16 +76,21 @@ resource "google_container_node_pool" "this" {
     auto_upgrade = true
   }
 
+  # Nodes are drained one by one, as the PodDisruptionBudget lets them be. A
+  # spot node more may not be had for hours, so there one goes before the next
+  # comes, and its pods have a place in the pools that are not spot.
   upgrade_settings {
     strategy        = "SURGE"
-    max_surge       = 1
-    max_unavailable = 0
+    max_surge       = each.value.spot ? 0 : 1
+    max_unavailable = each.value.spot ? 1 : 0
   }
 
   node_config {
     machine_type = each.value.machine
     spot         = each.value.spot
     image_type   = "COS_CONTAINERD"
+    disk_type    = "pd-balanced"
+    disk_size_gb = 50
 
     service_account = google_service_account.nodes.email
     # Rights are the service account's, not the scope's.

@@ -3,6 +3,11 @@ output "cluster" {
   value       = google_container_cluster.this.name
 }
 
+output "cluster_id" {
+  description = "Full name of the cluster."
+  value       = google_container_cluster.this.id
+}
+
 output "location" {
   description = "Google region of the cluster."
   value       = google_container_cluster.this.location
@@ -21,4 +26,14 @@ output "nodes_account" {
 output "workload_pool" {
   description = "Workload Identity pool of the cluster."
   value       = google_container_cluster.this.workload_identity_config[0].workload_pool
+}
+
+output "key_ring" {
+  description = "Id of the region's key ring."
+  value       = google_kms_key_ring.this.id
+}
+
+output "shutdown_seconds" {
+  description = "Seconds that each pool's nodes give a pod to end, at most, by the pool's name."
+  value       = local.shutdown_seconds
 }

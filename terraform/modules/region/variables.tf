@@ -3,13 +3,23 @@ variable "project" {
   type        = string
 }
 
+variable "project_number" {
+  description = "Number of that project, of which Google's own accounts are named."
+  type        = string
+}
+
+variable "operator" {
+  description = "The account that applies Terraform, as rights name it."
+  type        = string
+}
+
 variable "region" {
   description = <<-EOT
     The region, as module catalogue gives it: the name of its cluster, the id
     of its nodes' service account, its location, the letters of its zones
-    (empty: Google chooses), its labels, and its node pools by name: machine
-    type, least and most nodes over all zones, and whether Google may take
-    the nodes away at any time.
+    (empty: Google chooses), its labels, when Google may maintain it, and its
+    node pools by name: machine type, least and most nodes over all zones, and
+    whether Google may take the nodes away at any time.
   EOT
   type = object({
     cluster       = string
@@ -17,6 +27,11 @@ variable "region" {
     location      = string
     zones         = optional(list(string), [])
     labels        = optional(map(string), {})
+    maintenance = object({
+      start      = string
+      end        = string
+      recurrence = string
+    })
     pools = map(object({
       machine = string
       min     = number

@@ -11,10 +11,11 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 )
 
-// The provider's part of the file: its own configuration, and a schema for each resource type.
+// The provider's part of the file: its own configuration, and a schema for each type of resource and data source.
 type providerSchema struct {
-	Provider  resourceSchema            `json:"provider"`
-	Resources map[string]resourceSchema `json:"resource_schemas"`
+	Provider    resourceSchema            `json:"provider"`
+	Resources   map[string]resourceSchema `json:"resource_schemas"`
+	DataSources map[string]resourceSchema `json:"data_source_schemas"`
 }
 
 type resourceSchema struct {
@@ -58,13 +59,20 @@ func readSchema(path string) (*tfprotov5.GetProviderSchemaResponse, error) {
 	if !found {
 		return nil, fmt.Errorf("it has no provider %s", source)
 	}
-	out := &tfprotov5.GetProviderSchemaResponse{ResourceSchemas: map[string]*tfprotov5.Schema{}}
+	out := &tfprotov5.GetProviderSchemaResponse{
+		ResourceSchemas: map[string]*tfprotov5.Schema{}, DataSourceSchemas: map[string]*tfprotov5.Schema{},
+	}
 	if out.Provider, err = read.Provider.protocol(); err != nil {
 		return nil, fmt.Errorf("provider: %w", err)
 	}
 	for name, resource := range read.Resources {
 		if out.ResourceSchemas[name], err = resource.protocol(); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	for name, data := range read.DataSources {
+		if out.DataSourceSchemas[name], err = data.protocol(); err != nil {
+			return nil, fmt.Errorf("data source %s: %w", name, err)
 		}
 	}
 	return out, nil

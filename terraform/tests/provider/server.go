@@ -17,6 +17,9 @@ func (s *server) GetMetadata(context.Context, *tfprotov5.GetMetadataRequest) (*t
 	for name := range s.schema.ResourceSchemas {
 		out.Resources = append(out.Resources, tfprotov5.ResourceMetadata{TypeName: name})
 	}
+	for name := range s.schema.DataSourceSchemas {
+		out.DataSources = append(out.DataSources, tfprotov5.DataSourceMetadata{TypeName: name})
+	}
 	return out, nil
 }
 
@@ -97,6 +100,27 @@ func (s *server) ApplyResourceChange(_ context.Context, r *tfprotov5.ApplyResour
 
 func (s *server) ReadResource(_ context.Context, r *tfprotov5.ReadResourceRequest) (*tfprotov5.ReadResourceResponse, error) {
 	return &tfprotov5.ReadResourceResponse{NewState: r.CurrentState}, nil
+}
+
+// ReadDataSource finds what was asked for, with placeholders for what the cloud would tell.
+func (s *server) ReadDataSource(_ context.Context, r *tfprotov5.ReadDataSourceRequest) (*tfprotov5.ReadDataSourceResponse, error) {
+	schema, found := s.schema.DataSourceSchemas[r.TypeName]
+	if !found {
+		return nil, fmt.Errorf("the schema file has no data source %s; generate it again", r.TypeName)
+	}
+	config, err := r.Config.Unmarshal(schema.ValueType())
+	if err != nil {
+		return nil, fmt.Errorf("configuration of data source %s: %w", r.TypeName, err)
+	}
+	read, err := rewrite(schema.Block, config, unknown)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", r.TypeName, err)
+	}
+	if read, err = rewrite(schema.Block, read, placeholders(label(r.TypeName, config))); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", r.TypeName, err)
+	}
+	value, err := tfprotov5.NewDynamicValue(schema.ValueType(), read)
+	return &tfprotov5.ReadDataSourceResponse{State: &value}, err
 }
 
 func (s *server) UpgradeResourceState(_ context.Context, r *tfprotov5.UpgradeResourceStateRequest) (*tfprotov5.UpgradeResourceStateResponse, error) {

@@ -61,21 +61,43 @@ func unknown(attribute *tfprotov5.SchemaAttribute, value tftypes.Value) tftypes.
 	return value
 }
 
-// placeholders is what "known after apply" becomes here: a text that says what it stands for, zero, or nothing.
+// placeholders is what "known after apply" becomes here.
 func placeholders(prefix string) visit {
 	return func(attribute *tfprotov5.SchemaAttribute, value tftypes.Value) tftypes.Value {
 		if value.IsFullyKnown() {
 			return value
 		}
-		filled := !attribute.Optional || attribute.Name == "id"
-		if filled && attribute.Type.Is(tftypes.String) {
-			return tftypes.NewValue(tftypes.String, prefix+"/"+attribute.Name)
+		if attribute.Optional && attribute.Name != "id" {
+			return tftypes.NewValue(attribute.Type, nil)
 		}
-		if filled && attribute.Type.Is(tftypes.Number) {
-			return tftypes.NewValue(tftypes.Number, 0)
-		}
-		return tftypes.NewValue(attribute.Type, nil)
+		return placeholder(attribute.Type, prefix+"/"+attribute.Name)
 	}
+}
+
+// placeholder is a text that says what it stands for, zero, false, a list of one object of such, or nothing.
+func placeholder(of tftypes.Type, text string) tftypes.Value {
+	switch kind := of.(type) {
+	case tftypes.List:
+		object, is := kind.ElementType.(tftypes.Object)
+		if !is {
+			break
+		}
+		members := map[string]tftypes.Value{}
+		for name, inner := range object.AttributeTypes {
+			members[name] = placeholder(inner, text+"/"+name)
+		}
+		return tftypes.NewValue(of, []tftypes.Value{tftypes.NewValue(object, members)})
+	default:
+		switch {
+		case of.Is(tftypes.String):
+			return tftypes.NewValue(of, text)
+		case of.Is(tftypes.Number):
+			return tftypes.NewValue(of, 0)
+		case of.Is(tftypes.Bool):
+			return tftypes.NewValue(of, false)
+		}
+	}
+	return tftypes.NewValue(of, nil)
 }
 
 // label gives the name that a resource's placeholders carry.
@@ -84,7 +106,7 @@ func label(resource string, value tftypes.Value) string {
 	if value.IsNull() || value.As(&members) != nil {
 		return resource
 	}
-	for _, name := range []string{"name", "account_id", "service", "role"} {
+	for _, name := range []string{"name", "account_id", "service", "project_id", "role"} {
 		var text string
 		if member, found := members[name]; found && member.IsKnown() && !member.IsNull() && member.As(&text) == nil {
 			return resource + "/" + text

@@ -37,11 +37,7 @@ func (s *server) GenerateResourceConfig(context.Context, *tfprotov5.GenerateReso
 }
 
 func (s *server) ValidateDataSourceConfig(context.Context, *tfprotov5.ValidateDataSourceConfigRequest) (*tfprotov5.ValidateDataSourceConfigResponse, error) {
-	return &tfprotov5.ValidateDataSourceConfigResponse{Diagnostics: refuse("data sources")}, nil
-}
-
-func (s *server) ReadDataSource(context.Context, *tfprotov5.ReadDataSourceRequest) (*tfprotov5.ReadDataSourceResponse, error) {
-	return &tfprotov5.ReadDataSourceResponse{Diagnostics: refuse("data sources")}, nil
+	return &tfprotov5.ValidateDataSourceConfigResponse{}, nil
 }
 
 func (s *server) GetFunctions(context.Context, *tfprotov5.GetFunctionsRequest) (*tfprotov5.GetFunctionsResponse, error) {

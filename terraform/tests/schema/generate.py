@@ -33,9 +33,9 @@ class Unavailable(Exception):
     """The package is neither in the cache nor to be had."""
 
 
-def resource_types():
-    """The types that the modules and environments use."""
-    used = re.compile(r'^resource "(google_[a-z0-9_]+)"', re.MULTILINE)
+def used(kind):
+    """The types of a kind, resource or data, that our HCL uses."""
+    used = re.compile(rf'^{kind} "(google_[a-z0-9_]+)"', re.MULTILINE)
     files = [path for path in TERRAFORM.rglob("*.tf") if ".terraform" not in path.parts]
     return sorted({name for path in files for name in used.findall(path.read_text())})
 
@@ -94,11 +94,11 @@ class Package:
                     folder = member.name.split("/")[2]
                     self.scripts.setdefault(folder, []).append(package.extractfile(member).read())
 
-    def resources(self):
-        """Resource type → name of its class."""
+    def classes(self, base):
+        """Resource type, or type of data source → name of its class."""
         found = {}
         for name, described in self.types.items():
-            if described.get("base") == "cdktf.TerraformResource":
+            if described.get("base") == base:
                 link = re.search(r" (google_[a-z0-9_]+)\}", described["docs"]["summary"])
                 found[link.group(1)] = name
         return found
@@ -230,12 +230,13 @@ class Folder:
 
 def schema():
     package = Package(archive())
-    classes = package.resources()
-    wanted = resource_types()
-    missing = [name for name in wanted if name not in classes]
-    if missing:
-        raise SystemExit(f"schema: {PACKAGE} {lock()[0]} has no {', '.join(missing)}")
-    resources = {name: {"version": 0, "block": Folder(package, classes[name]).resource()} for name in wanted}
+    blocks = {}
+    for kind, base in (("resource", "cdktf.TerraformResource"), ("data", "cdktf.TerraformDataSource")):
+        classes, wanted = package.classes(base), used(kind)
+        missing = [name for name in wanted if name not in classes]
+        if missing:
+            raise SystemExit(f"schema: {PACKAGE} {lock()[0]} has no {kind} {', '.join(missing)}")
+        blocks[kind] = {name: {"version": 0, "block": Folder(package, classes[name]).resource()} for name in wanted}
     provider = Folder(package, OURS + "provider.GoogleProvider").resource()
     del provider["attributes"]["id"], provider["attributes"]["alias"]
     for attribute in provider["attributes"].values():
@@ -244,7 +245,8 @@ def schema():
         "format_version": "1.0",
         "provider_schemas": {SOURCE: {
             "provider": {"version": 0, "block": provider},
-            "resource_schemas": resources,
+            "resource_schemas": blocks["resource"],
+            "data_source_schemas": blocks["data"],
         }},
     }
 
@@ -271,7 +273,9 @@ def main():
             raise SystemExit(f"schema: {path.name} is not what {Path(__file__).name} makes; run it without --check")
         return
     path.write_text(new)
-    print(f"schema: wrote {path.name}: {len(made['provider_schemas'][SOURCE]['resource_schemas'])} resource types")
+    served = made["provider_schemas"][SOURCE]
+    print(f"schema: wrote {path.name}: {len(served['resource_schemas'])} types of resources, "
+          f"{len(served['data_source_schemas'])} of data sources")
 
 
 if __name__ == "__main__":

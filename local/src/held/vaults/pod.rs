@@ -84,10 +84,11 @@ storage "raft" {{
   path = "/vault/raft"
 }}
 seal "transit" {{
-  address     = "https://{}"
-  tls_ca_cert = "{tls}/seal.crt"
-  mount_path  = "transit/"
-  key_name    = "{name}"
+  address         = "https://{}"
+  tls_ca_cert     = "{tls}/seal.crt"
+  tls_server_name = "localhost"
+  mount_path      = "transit/"
+  key_name        = "{name}"
 }}
 service_registration "kubernetes" {{}}
 "#,

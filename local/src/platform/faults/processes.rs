@@ -57,16 +57,16 @@ pub fn thaw(plan: &Plan, which: &Which) -> Result<usize, Error> {
     Ok(found.len())
 }
 
-/// Kills them (SIGKILL). Gives how many there were.
+/// Kills one of them (SIGKILL). Whether there was one.
 ///
 /// # Errors
 /// The system refused.
-pub fn kill(plan: &Plan, which: &Which) -> Result<usize, Error> {
-    let found = found(plan, which)?;
-    for pid in &found {
-        send(*pid, Signal::KILL);
+pub fn kill_one(plan: &Plan, which: &Which) -> Result<bool, Error> {
+    let found = found(plan, which)?.into_iter().next();
+    if let Some(pid) = found {
+        send(pid, Signal::KILL);
     }
-    Ok(found.len())
+    Ok(found.is_some())
 }
 
 /// A process that has ended meanwhile needs no signal.

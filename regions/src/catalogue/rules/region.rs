@@ -21,6 +21,9 @@ const ACCOUNT: usize = 30;
 /// Nodes that hold two replicas while spot nodes are taken away.
 const FALLBACK: u32 = 2;
 
+/// The node pool of a region's Vault, which Terraform makes beside those of the catalogue.
+const VAULT_POOL: &str = "vault";
+
 /// The region's name is fit for itself and for all that is named after it.
 pub(super) fn check_name(
     environment: &EnvironmentDraft,
@@ -147,6 +150,12 @@ fn pools(region: &Drafted<'_>, problems: &mut Vec<Problem>) {
         let path = [above, &[name.as_str(), "min"]].concat();
         let allowed = format!("a whole number from 0 to max, which is {}", pool.max);
         let found = format!("the number `{}`", pool.min);
+        problems.push(Problem::new(file.place(&path), path.join("."), found, allowed));
+    }
+    if pools.value.keys().any(|name| name.as_str() == VAULT_POOL) {
+        let path = [above, &[VAULT_POOL]].concat();
+        let allowed = "another name: the pool of the region's Vault has this one";
+        let found = format!("the name {}", quoted(VAULT_POOL));
         problems.push(Problem::new(file.place(&path), path.join("."), found, allowed));
     }
     let lasting: Vec<u32> =

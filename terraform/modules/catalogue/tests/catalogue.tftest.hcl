@@ -9,16 +9,17 @@ run "names_the_environment_by_its_folder" {
   command = plan
 
   assert {
-    condition = output.environment == {
-      name    = "first"
-      project = "meridian-first"
-      domain  = "first.example.com"
-      prefix  = "meridian-first"
+    condition = jsonencode(output.environment) == jsonencode({
+      name     = "first"
+      project  = "meridian-first"
+      domain   = "first.example.com"
+      prefix   = "meridian-first"
+      pipeline = null
       labels = {
         managed-by           = "terraform"
         meridian-environment = "first"
       }
-    }
+    })
     error_message = jsonencode(output.environment)
   }
 }
@@ -78,6 +79,79 @@ run "derives_ranges_that_do_not_overlap" {
       pods     = "172.16.64.0/18"
     }
     error_message = jsonencode(output.regions.shared.subnets)
+  }
+}
+
+run "knows_where_a_vault_is" {
+  command = plan
+
+  assert {
+    condition = jsonencode(output.regions.shared.vault) == jsonencode({
+      account           = "vault-shared"
+      snapshots_account = "snaps-shared"
+      namespace         = "vault"
+      name              = "vault"
+      host              = "vault.shared.first.example.com"
+    })
+    error_message = jsonencode(output.regions.shared.vault)
+  }
+  assert {
+    condition     = output.regions.own.vault == null
+    error_message = "a Vault outside of the cluster is nobody's here"
+  }
+}
+
+run "reads_the_pipeline_and_a_vault_that_is_named_as_a_service" {
+  command = plan
+  variables {
+    folder = "./tests/catalogue/third"
+  }
+
+  assert {
+    condition = jsonencode(output.environment.pipeline) == jsonencode({
+      organisation = "0f8b3c5e-1111-4e6a-9d2b-7c41a5e9d001"
+      project      = "6d2f9a7c-1111-4b0e-8a53-1e9c3f7bd002"
+      contexts     = { promoter = "a1e4c7d2-2111-4c8f-b6a9-52d0e8f4c003" }
+      issuer       = "https://oidc.circleci.com/org/0f8b3c5e-1111-4e6a-9d2b-7c41a5e9d001"
+    })
+    error_message = jsonencode(output.environment.pipeline)
+  }
+  assert {
+    condition = (
+      output.regions.b.vault.namespace == "secrets" &&
+      output.regions.b.vault.name == "store"
+    )
+    error_message = jsonencode(output.regions.b.vault)
+  }
+  assert {
+    condition     = output.regions.b.geo == "us-west2" && output.regions.a.geo == "us-east4"
+    error_message = "the source of traffic is the one named, or the location"
+  }
+}
+
+run "maintains_no_two_neighbours_at_once" {
+  command = plan
+  variables {
+    folder = "./tests/catalogue/third"
+  }
+
+  assert {
+    condition = jsonencode(output.regions.a.maintenance) == jsonencode({
+      end        = "2026-01-05T06:00:00Z"
+      recurrence = "FREQ=WEEKLY;BYDAY=MO,WE"
+      start      = "2026-01-05T00:00:00Z"
+    })
+    error_message = jsonencode(output.regions.a.maintenance)
+  }
+  assert {
+    condition = length(distinct([
+      for region in output.regions : "${region.maintenance.start} ${region.maintenance.recurrence}"
+    ])) == 3
+    error_message = jsonencode([for region in output.regions : region.maintenance])
+  }
+  assert {
+    condition     = output.regions.c.maintenance.end == "2026-01-07T00:00:00Z"
+    error_message = "a window that ends at midnight: ${jsonencode(output.regions.c.maintenance)}"
   }
 }
 

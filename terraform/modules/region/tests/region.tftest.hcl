@@ -9,12 +9,15 @@ mock_provider "google" {
 }
 
 variables {
-  project = "meridian-test"
+  project        = "meridian-test"
+  project_number = "123456789012"
+  operator       = "serviceAccount:terraform@meridian-test.iam.gserviceaccount.com"
   region = {
     cluster       = "meridian-test-one"
     nodes_account = "nodes-one"
     location      = "europe-west4"
     labels        = { meridian-region = "one" }
+    maintenance   = { start = "2026-01-05T00:00:00Z", end = "2026-01-05T06:00:00Z", recurrence = "FREQ=WEEKLY;BYDAY=MO,WE" }
     pools = {
       spot      = { machine = "e2-standard-4", min = 0, max = 6, spot = true }
       on-demand = { machine = "e2-standard-4", min = 2, max = 6 }
@@ -70,6 +73,7 @@ run "spreads_initial_nodes_over_the_zones_that_are_named" {
       cluster       = "meridian-test-one"
       nodes_account = "nodes-one"
       location      = "europe-west4"
+      maintenance   = { start = "2026-01-05T00:00:00Z", end = "2026-01-05T06:00:00Z", recurrence = "FREQ=WEEKLY;BYDAY=MO,WE" }
       zones         = ["a", "b"]
       pools = {
         large = { machine = "n2-standard-8", min = 3, max = 4 }
@@ -89,7 +93,7 @@ run "spreads_initial_nodes_over_the_zones_that_are_named" {
   }
 }
 
-run "gives_nodes_an_identity_with_two_roles" {
+run "gives_nodes_an_identity_with_one_role" {
   command = apply
 
   assert {
@@ -100,9 +104,7 @@ run "gives_nodes_an_identity_with_two_roles" {
     error_message = "no node may run as the project's default service account"
   }
   assert {
-    condition = [for role in google_project_iam_member.nodes : role.role] == [
-      "roles/artifactregistry.reader", "roles/container.defaultNodeServiceAccount"
-    ]
+    condition     = [for role in google_project_iam_member.nodes : role.role] == ["roles/container.defaultNodeServiceAccount"]
     error_message = jsonencode([for role in google_project_iam_member.nodes : role.role])
   }
 }
@@ -125,6 +127,53 @@ run "is_private_and_protected" {
   }
 }
 
+run "encrypts_secrets_with_a_key_of_its_own_ring" {
+  command = apply
+
+  assert {
+    condition = (
+      google_container_cluster.this.database_encryption[0].state == "ENCRYPTED" &&
+      google_container_cluster.this.database_encryption[0].key_name == google_kms_crypto_key.secrets.id &&
+      google_kms_crypto_key.secrets.key_ring == output.key_ring &&
+      google_kms_key_ring.this.location == google_container_cluster.this.location
+    )
+    error_message = jsonencode(google_container_cluster.this.database_encryption)
+  }
+  assert {
+    condition     = google_kms_crypto_key_iam_member.kubernetes.member == "serviceAccount:service-123456789012@container-engine-robot.iam.gserviceaccount.com"
+    error_message = google_kms_crypto_key_iam_member.kubernetes.member
+  }
+}
+
+run "is_maintained_when_the_catalogue_says" {
+  command = plan
+
+  assert {
+    condition = (
+      google_container_cluster.this.maintenance_policy[0].recurring_window[0].recurrence == "FREQ=WEEKLY;BYDAY=MO,WE" &&
+      google_container_cluster.this.maintenance_policy[0].recurring_window[0].end_time == "2026-01-05T06:00:00Z" &&
+      google_container_cluster.this.addons_config[0].dns_cache_config[0].enabled
+    )
+    error_message = jsonencode(google_container_cluster.this.maintenance_policy)
+  }
+}
+
+run "upgrades_and_ends_spot_nodes_in_their_own_way" {
+  command = plan
+
+  assert {
+    condition = {
+      for name, pool in google_container_node_pool.this :
+      name => "${pool.upgrade_settings[0].max_surge}/${pool.upgrade_settings[0].max_unavailable}"
+    } == { spot = "0/1", on-demand = "1/0", large = "1/0", single = "1/0" }
+    error_message = jsonencode(google_container_node_pool.this["spot"].upgrade_settings)
+  }
+  assert {
+    condition     = output.shutdown_seconds == { spot = 15, on-demand = 3600, large = 3600, single = 3600 }
+    error_message = jsonencode(output.shutdown_seconds)
+  }
+}
+
 run "refuses_spot_pools_alone" {
   command = plan
   variables {
@@ -132,6 +181,7 @@ run "refuses_spot_pools_alone" {
       cluster       = "meridian-test-one"
       nodes_account = "nodes-one"
       location      = "europe-west4"
+      maintenance   = { start = "2026-01-05T00:00:00Z", end = "2026-01-05T06:00:00Z", recurrence = "FREQ=WEEKLY;BYDAY=MO,WE" }
       pools = {
         spot = { machine = "e2-standard-4", min = 0, max = 6, spot = true }
       }
@@ -148,6 +198,7 @@ run "refuses_names_that_google_would_refuse" {
       cluster       = "meridian-production-northamerica-northeast1"
       nodes_account = "nodes-northamerica-northeast1-b"
       location      = "northamerica-northeast1"
+      maintenance   = { start = "2026-01-05T00:00:00Z", end = "2026-01-05T06:00:00Z", recurrence = "FREQ=WEEKLY;BYDAY=MO,WE" }
       pools = {
         on-demand = { machine = "e2-standard-4", min = 1, max = 2 }
       }

@@ -36,17 +36,17 @@ def documents(authority, domain, secret):
 class Vault:
     """Initialised, unsealed, and with a role that reads what an agent reads and nothing else."""
 
-    def __init__(self, folder, authority, name):
+    def __init__(self, folder, authority, name, port=8200):
         certificate, key = authority.issue(name)
         self.context = ssl.create_default_context(cafile=authority.certificate)
-        self.address, self.token = f"https://{name}:8200", None
+        self.address, self.token = f"https://{name}:{port}", None
         configuration = folder / "vault.json"
         configuration.write_text(json.dumps({
             "storage": {"inmem": {}},
             "disable_mlock": True,
             "api_addr": self.address,
             "listener": {"tcp": {
-                "address": "127.0.0.1:8200", "tls_cert_file": str(certificate), "tls_key_file": str(key),
+                "address": f"127.0.0.1:{port}", "tls_cert_file": str(certificate), "tls_key_file": str(key),
             }},
         }))
         self.name = name

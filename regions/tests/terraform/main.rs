@@ -1,0 +1,4 @@
+//! What Terraform makes and what `regions` names, from the same catalogue.
+
+#[cfg(test)]
+mod names;

@@ -1,0 +1,16 @@
+terraform {
+  required_version = ">= 1.11.0, < 2.0.0"
+
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = "= 6.50.0"
+    }
+  }
+
+  # In the bucket that it makes itself: README.md has the first steps.
+  backend "gcs" {
+    bucket = "meridian-delivery-terraform-state"
+    prefix = "bootstrap"
+  }
+}

@@ -1,0 +1,16 @@
+terraform {
+  required_version = ">= 1.11.0, < 2.0.0"
+
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = "= 6.50.0"
+    }
+  }
+
+  backend "gcs" {
+    bucket                      = "meridian-delivery-terraform-state"
+    prefix                      = "delivery"
+    impersonate_service_account = "terraform@meridian-delivery.iam.gserviceaccount.com"
+  }
+}
