@@ -10,8 +10,12 @@ use crate::catalogue::{Catalogue, Environment, types};
 use crate::named::Named;
 use crate::plan::gate::limits::Limits;
 use crate::plan::promotion::refusal::Freeze;
+use crate::promote::rollback;
 use crate::promote::targets;
-use crate::{bootstrap, command, print, promote, render, schemas, status, validate, vault};
+use crate::{
+    bootstrap, command, drift, history, print, probe, promote, render, schemas, status, traffic, validate,
+    vault,
+};
 
 /// Operates the platform over one catalogue of regions
 #[derive(Debug, Parser)]
@@ -81,6 +85,37 @@ Examples:
   regions promote --env qa --release chart.tgz --dry-run
   regions promote --env production --release oci://REPOSITORY@sha256:DIGEST --why 'ticket 1234'")]
     Promote(promote::Args),
+    /// Go back, by hand, to what a region ran before
+    Rollback(rollback::Args),
+    /// Take a region out of global traffic
+    #[command(after_help = "\
+Examples:
+  regions drain production/us-east4 --why 'ticket 1234'
+  regions drain production/us-east4 --force 'the region burns'
+
+The region's pods answer the global entry's health check with 503 from then on, and still serve whoever comes. It ends
+when the traffic is under 1 % of what it was, or says what is still asked for.
+
+Exit codes: 0 drained · 1 refused, nothing changed · 2 usage or configuration · 4 drained, and clients remain: run again
+to wait on · 5 another run is at work there")]
+    Drain(traffic::Args),
+    /// Let a region back into global traffic, once it is well and its secrets have caught up
+    #[command(after_help = "\
+Example:
+  regions restore production/us-east4
+
+Exit codes: 0 it takes traffic · 1 refused, nothing changed · 2 usage or configuration · 4 written, and not every pod
+follows yet: run again · 5 another run is at work there")]
+    Restore(traffic::Args),
+    /// Ask every region and the global entry from outside, as clients do
+    Probe(probe::report::Args),
+    /// Show what each region has run
+    #[command(after_help = "\
+Example:
+  regions history --env production")]
+    History(history::Args),
+    /// Show where a region is not what its release made of it, and who changed it
+    Diff(drift::Args),
     /// Make a new region's Vault, and copy the other regions' secrets to it
     Bootstrap(bootstrap::Args),
     /// Make a region's Vault what the catalogue wants of it
@@ -120,6 +155,20 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Promote(args) => {
             on(folder, &args.environment, |environment| command::promote(&args, environment, json))
         }
+        Verb::Rollback(args) => on_some(folder, &args.environment, &args.region, |environment| {
+            command::rollback(&args, environment, json)
+        }),
+        Verb::Drain(args) => toward(folder, &args, traffic::Way::Out, json),
+        Verb::Restore(args) => toward(folder, &args, traffic::Way::In, json),
+        Verb::Probe(args) => on_some(folder, &args.environment, &args.region, |environment| {
+            command::probe(&args, environment, json)
+        }),
+        Verb::History(args) => on_some(folder, &args.environment, &args.region, |environment| {
+            command::history(&args, environment, json)
+        }),
+        Verb::Diff(args) => on_some(folder, &args.environment, &args.region, |environment| {
+            command::diff(&args, environment, json)
+        }),
         Verb::Bootstrap(args) => match find(folder, &args.named) {
             Ok((environment, region)) => command::bootstrap(&args, &environment, &region, json),
             Err(code) => code,
@@ -149,6 +198,32 @@ fn on(folder: &Path, name: &str, verb: impl FnOnce(&targets::Environment) -> Exi
             print::complaint(&unknown);
             ExitCode::from(2)
         }
+    }
+}
+
+/// Does something to these regions of an environment; to all of them where none is named.
+fn on_some(
+    folder: &Path,
+    name: &str,
+    regions: &[String],
+    verb: impl FnOnce(&targets::Environment) -> ExitCode,
+) -> ExitCode {
+    on(folder, name, |environment| match environment.only(regions) {
+        Ok(some) => verb(&some),
+        Err(unknown) => {
+            print::complaint(&unknown);
+            ExitCode::from(2)
+        }
+    })
+}
+
+/// Takes a region out of traffic, or lets it back in.
+fn toward(folder: &Path, args: &traffic::Args, way: traffic::Way, json: bool) -> ExitCode {
+    match find(folder, &args.named) {
+        Ok((environment, region)) => on(folder, &environment.name, |environment| {
+            command::traffic(args, way, environment, &region.name, json)
+        }),
+        Err(code) => code,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod leases;
 pub mod nodes;
 mod objects;
 mod records;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -96,6 +96,21 @@ impl Cluster {
         }
     }
 
+    /// The object as it would be if everything that it says were forced. Nothing is written.
+    ///
+    /// # Errors
+    /// When the API server refuses the object or cannot be asked.
+    pub async fn would_be(&self, object: &Object) -> Result<Value, ClusterError> {
+        let path = self.path(&object.id).await?;
+        let mut how = PatchParams::apply(OWNER).force();
+        how.dry_run = true;
+        let patch = Patch::Apply(&object.value);
+        self.call("apply (dry run)", &object.id.to_string(), || {
+            Ok(path.patch(&object.id.name, &how, &patch)?)
+        })
+        .await
+    }
+
     /// Deletes an object if it is still the one with this uid and still carries this tool's label. What it
     /// owns goes with it in the background.
     ///

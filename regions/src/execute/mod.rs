@@ -42,7 +42,7 @@ pub enum Failure {
     #[error("{object} is not ready after {} s: {why}", .after.as_secs())]
     TimedOut {
         /// What was waited for.
-        object: ObjectRef,
+        object: Box<ObjectRef>,
         /// The last that was seen.
         why: String,
         /// The bound.
@@ -322,7 +322,11 @@ impl<S: Site> Run<'_, S> {
             };
             self.line.say(&format!("{object}: {why}"));
             if Instant::now() >= deadline {
-                return Err(Failure::TimedOut { object: object.clone(), why, after: self.limits.ready });
+                return Err(Failure::TimedOut {
+                    object: Box::new(object.clone()),
+                    why,
+                    after: self.limits.ready,
+                });
             }
             tokio::select! {
                 () = sleep(LOOK) => {}

@@ -8,10 +8,12 @@ pub mod gate;
 pub mod manifest;
 pub mod needs;
 pub mod object;
+pub mod owner;
 pub mod promotion;
 pub mod readiness;
 pub mod record;
 pub mod rotation;
+pub mod traffic;
 pub mod vault;
 pub mod view;
 

@@ -2,4 +2,5 @@
 
 pub mod door;
 pub mod prober;
+pub mod report;
 pub mod token;

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 
 use super::targets::Environment;
 use crate::vault::reach::Clusters;
+use crate::vault::secrets::Vaults;
 
 /// What each ending means for this verb.
 const ENDINGS: &str = "\
@@ -52,16 +53,9 @@ pub struct Args {
     /// How to do it
     #[command(flatten)]
     pub how: How,
-    /// Look first whether each region's Vault has the keys that the release needs, and make own transactions with
-    /// tokens, logging in with the JWT in this file (auth/jwt, role promoter)
-    #[arg(long, value_name = "FILE", requires = "vault_ca", conflicts_with = "vault_token")]
-    pub vault_jwt_file: Option<PathBuf>,
-    /// The same with a token for each region's Vault, with the policy promoter
-    #[arg(long, value_name = "REGION=FILE", value_parser = token_file, requires = "vault_ca")]
-    pub vault_token: Vec<(String, PathBuf)>,
-    /// PEM certificates of the authorities that vouch for the Vaults; no others do
-    #[arg(long, value_name = "FILE")]
-    pub vault_ca: Option<PathBuf>,
+    /// The regions' Vaults
+    #[command(flatten)]
+    pub vaults: Vaults,
     /// The Helm program [default: `helm` from PATH]
     #[arg(long, value_name = "FILE")]
     pub helm: Option<PathBuf>,
@@ -101,13 +95,6 @@ impl Args {
             None => format!("regions promote --env {} --settle{dry_run}", environment.name),
         }
     }
-}
-
-/// A region and a file: `REGION=FILE`.
-pub(crate) fn token_file(text: &str) -> Result<(String, PathBuf), String> {
-    let named = text.split_once('=').filter(|(region, file)| !region.is_empty() && !file.is_empty());
-    let (region, file) = named.ok_or_else(|| format!("{text} is not REGION=FILE"))?;
-    Ok((region.to_owned(), file.into()))
 }
 
 /// A duration such as `90s` or `10m`, above zero and at most a day.

@@ -173,10 +173,7 @@ pub async fn address(cluster: &Cluster) -> Result<Option<SocketAddr>, ClusterErr
         return Ok(Some((ip, port).into()));
     }
     let Some(name) = &ingress.hostname else { return Ok(None) };
-    let mut found = match tokio::net::lookup_host((name.as_str(), port)).await {
-        Ok(found) => found,
-        Err(_) => return Ok(None),
-    };
+    let Ok(mut found) = tokio::net::lookup_host((name.as_str(), port)).await else { return Ok(None) };
     Ok(found.next())
 }
 

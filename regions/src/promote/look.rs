@@ -6,8 +6,8 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::args::Args;
-use super::prepare::{Common, Prepared, Refusal, prepare};
+use super::args::{Args, How};
+use super::prepare::{Chart, Common, Prepared, Refusal, prepare};
 use super::report::{Ending, RegionState, Report, chain, describe};
 use super::targets::Environment;
 use super::{FIRST_CALLS, limits, needed};
@@ -19,7 +19,7 @@ use crate::plan::promotion::refusal::{self, Before, Credential};
 use crate::plan::record::Provenance;
 use crate::probe::door::Roots;
 use crate::release;
-use crate::vault::secrets::Access;
+use crate::vault::secrets::{Access, Vaults};
 
 /// Looks at every region at once. Nothing when the promotion ends here; the report says why.
 pub(super) async fn look(
@@ -28,19 +28,31 @@ pub(super) async fn look(
     report: &mut Report,
     quiet: bool,
 ) -> Option<Vec<Prepared>> {
-    let common = match common(args, environment, report).await {
-        Ok(common) => common,
+    let (chart, common) = match everything(args, environment, report).await {
+        Ok(found) => found,
         Err(error) => {
             report.errors.push(error);
             return None;
         }
     };
-    let general = general(args, environment, &common).await;
+    let general = general(args, environment, &chart, &common).await;
     let looked: Vec<Result<Prepared, Refusal>> = stream::iter(environment.targets())
-        .map(|target| prepare(&common, target))
+        .map(|target| prepare(&common, &chart, target))
         .buffered(usize::from(args.how.parallel).max(8))
         .collect()
         .await;
+    told(environment, report, looked, &general, quiet, || args.command(environment, true))
+}
+
+/// Says what was found in the regions, and gives it where nothing speaks against it.
+pub(super) fn told(
+    environment: &Environment,
+    report: &mut Report,
+    looked: Vec<Result<Prepared, Refusal>>,
+    general: &[refusal::Refusal],
+    quiet: bool,
+    again: impl FnOnce() -> String,
+) -> Option<Vec<Prepared>> {
     let mut prepared = Vec::new();
     let mut refusals = Vec::new();
     for (own, looked) in report.regions.iter_mut().zip(looked) {
@@ -75,15 +87,17 @@ pub(super) async fn look(
     }
     let configuration = !refusals.is_empty() && refusals.iter().all(Refusal::is_configuration);
     report.outcome = if configuration { Ending::Misconfigured } else { Ending::Refused };
-    report.next = Some(args.command(environment, true));
+    report.next = Some(again());
     None
 }
 
-/// What every region shares; the release is in the report as soon as it is known.
-async fn common(args: &Args, environment: &Environment, report: &mut Report) -> Result<Common, String> {
+/// The release and what every region shares; the release is in the report as soon as it is known.
+async fn everything(
+    args: &Args,
+    environment: &Environment,
+    report: &mut Report,
+) -> Result<(Chart, Common), String> {
     let helm = Helm::find(args.helm.as_deref()).map_err(|error| chain(&error))?;
-    let kubeconfig =
-        access::kubeconfig(args.how.clusters.kubeconfig.as_deref()).map_err(|error| chain(&error))?;
     let reference = args.release.as_deref().unwrap_or_default();
     let packaged = release::resolve(reference, &helm).await.map_err(|error| {
         if error.is_refusal() {
@@ -92,19 +106,6 @@ async fn common(args: &Args, environment: &Environment, report: &mut Report) -> 
         chain(&error)
     })?;
     report.release = Some(packaged.release.clone());
-    let vault = match &args.vault_ca {
-        Some(authority) if args.vault_jwt_file.is_some() || !args.vault_token.is_empty() => {
-            let clusters = args.how.clusters.clone();
-            let jwt = args.vault_jwt_file.as_deref();
-            Some(Access::read(jwt, &args.vault_token, authority, clusters).map_err(|error| chain(&error))?)
-        }
-        Some(_) => return Err("--vault-ca is of use with --vault-jwt-file or --vault-token only".into()),
-        None => None,
-    };
-    let roots = match &args.how.public_ca {
-        Some(file) => Roots::read(file)?,
-        None => Roots::System,
-    };
     let why = match &args.override_freeze {
         Some(freeze) => {
             let why = args.why.as_ref().map(|why| format!("{why}; ")).unwrap_or_default();
@@ -112,13 +113,36 @@ async fn common(args: &Args, environment: &Environment, report: &mut Report) -> 
         }
         None => args.why.clone(),
     };
-    let provenance = Provenance { who: String::new(), why, build: args.build.clone() };
+    let common = common(environment, &args.how, &args.vaults, why, args.build.clone())?;
+    Ok((Chart { packaged, helm }, common))
+}
+
+/// What every region shares, whatever it is to run.
+pub(super) fn common(
+    environment: &Environment,
+    how: &How,
+    vaults: &Vaults,
+    why: Option<String>,
+    build: Option<String>,
+) -> Result<Common, String> {
+    let kubeconfig = access::kubeconfig(how.clusters.kubeconfig.as_deref()).map_err(|error| chain(&error))?;
+    let vault = vaults.access(&how.clusters).map_err(|error| chain(&error))?;
+    let roots = match &how.public_ca {
+        Some(file) => Roots::read(file)?,
+        None => Roots::System,
+    };
+    let provenance = Provenance { who: String::new(), why, build };
     let (issuer, domain) = (environment.issuer(), environment.domain.clone());
-    Ok(Common { packaged, helm, kubeconfig, vault, roots, issuer, domain, provenance })
+    Ok(Common { kubeconfig, vault, roots, issuer, domain, provenance })
 }
 
 /// What speaks against it in no single region.
-async fn general(args: &Args, environment: &Environment, common: &Common) -> Vec<refusal::Refusal> {
+async fn general(
+    args: &Args,
+    environment: &Environment,
+    chart: &Chart,
+    common: &Common,
+) -> Vec<refusal::Refusal> {
     let now = Timestamp::now();
     let mut refusals = Vec::new();
     if args.override_freeze.is_none() {
@@ -142,8 +166,7 @@ async fn general(args: &Args, environment: &Environment, common: &Common) -> Vec
             Before { region: region.clone(), records }
         });
         let asked = futures_util::future::join_all(asked).await;
-        let (digest, release) =
-            (&common.packaged.release.digest, args.release.as_deref().unwrap_or_default());
+        let (digest, release) = (&chart.packaged.release.digest, args.release.as_deref().unwrap_or_default());
         refusals.extend(refusal::unproven(&before.name, &asked, digest, release));
     }
     refusals
@@ -158,11 +181,12 @@ fn show(environment: &Environment, report: &Report, prepared: &[Prepared]) {
     let gates = &environment.gates;
     let (time, samples) = (gates.time.as_secs(), gates.samples);
     for wave in &environment.waves {
-        let _ = writeln!(
-            out,
-            "{} wave {}, bakes for {time} s and {samples} answers",
-            environment.name, wave.name
-        );
+        let bakes = if report.is_back {
+            String::new()
+        } else {
+            format!(", bakes for {time} s and {samples} answers")
+        };
+        let _ = writeln!(out, "{} wave {}{bakes}", environment.name, wave.name);
         for target in &wave.targets {
             let found = prepared.iter().find(|prepared| prepared.plan.region == target.region);
             let Some(found) = found else {
@@ -178,14 +202,13 @@ fn show(environment: &Environment, report: &Report, prepared: &[Prepared]) {
 }
 
 /// Waits until every region that runs the release already is ready; why one is not.
-pub(super) async fn all_ready(prepared: &[Prepared], args: &Args) -> Option<String> {
+pub(super) async fn all_ready(prepared: &[Prepared], how: &How) -> Option<String> {
     let progress = Progress::new();
     let waits = prepared.iter().map(async |one| {
         let (stop, halt) = (watch::Sender::new(false), watch::Sender::new(false));
         let orders = Orders { stop: stop.subscribe(), halt: halt.subscribe() };
         let line = progress.region(&one.plan.region);
-        let outcome =
-            execute(&one.live, &one.plan, &one.work.contents, limits(&args.how), orders, &line).await;
+        let outcome = execute(&one.live, &one.plan, &one.work.contents, limits(how), orders, &line).await;
         outcome.result.err().map(|failure| format!("{}: {}", one.plan.region, chain(&failure)))
     });
     let failed: Vec<String> = futures_util::future::join_all(waits).await.into_iter().flatten().collect();

@@ -12,6 +12,7 @@ mod look;
 mod prepare;
 pub mod region;
 pub mod report;
+pub mod rollback;
 mod screen;
 pub mod settle;
 pub mod targets;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use crate::cluster::Patience;
 use crate::execute::Limits;
 use crate::output::Progress;
+use crate::plan::gate::limits::Limits as Gates;
 use crate::plan::promotion::refusal;
 use crate::plan::readiness;
 use crate::who;
@@ -70,36 +72,13 @@ pub async fn run(args: &Args, environment: &Environment, quiet: bool, stop: watc
         }
     };
     let Some(prepared) = readied else { return report };
-    let credentials: Vec<refusal::Credential> =
-        prepared.iter().flat_map(|prepared| prepared.credentials.clone()).collect();
-    let may_begin = || {
-        let ending = refusal::ending(&credentials, Timestamp::now(), needed(environment));
-        ending.first().map_or(Ok(()), |refusal| Err(refusal.to_string()))
-    };
-    let former = prepared.iter().find_map(|prepared| prepared.former.clone());
-    let (regions, work): (Vec<Live>, Vec<_>) =
-        prepared.into_iter().map(|prepared| (prepared.live, Some(prepared.work))).unzip();
-    let job = Job {
-        regions: &regions,
-        waves: environment.places(),
-        work,
-        aim: Aim::Release,
-        promotion: name(),
-        limits: limits(&args.how),
+    let course = Course {
+        environment,
+        how: &args.how,
         gates: environment.gates.clone(),
-        parallel: usize::from(args.how.parallel),
-        holder: Holder { name: who::own(), life: args.how.lease },
-        may_begin: &may_begin,
+        places: environment.places(),
     };
-    let outcome = carry(&job, stop.clone(), &progress).await;
-    for (own, region) in report.regions.iter_mut().zip(&regions) {
-        own.last_failure = region.last_failure();
-    }
-    report.conclude(outcome);
-    if *stop.borrow() && report.outcome == Ending::Incomplete {
-        report.errors.push("stopped by a signal".into());
-    }
-    report.former = former.map(|former| former.release);
+    course.run(prepared, &mut report, stop, &progress).await;
     report.next = Some(match report.outcome {
         Ending::Done | Ending::NoChange => match &environment.next {
             Some(next) => format!(
@@ -117,6 +96,57 @@ pub async fn run(args: &Args, environment: &Environment, quiet: bool, stop: watc
         _ => args.command(environment, true),
     });
     report
+}
+
+/// How regions come to run what was prepared for them.
+struct Course<'a> {
+    environment: &'a Environment,
+    how: &'a args::How,
+    gates: Gates,
+    /// Names of waves, and the places of their regions.
+    places: Vec<(String, Vec<usize>)>,
+}
+
+impl Course<'_> {
+    /// Carries it out, and notes what came of it.
+    async fn run(
+        self,
+        prepared: Vec<Prepared>,
+        report: &mut Report,
+        stop: watch::Receiver<bool>,
+        progress: &Progress,
+    ) {
+        let credentials: Vec<refusal::Credential> =
+            prepared.iter().flat_map(|prepared| prepared.credentials.clone()).collect();
+        let may_begin = || {
+            let ending = refusal::ending(&credentials, Timestamp::now(), needed(self.environment));
+            ending.first().map_or(Ok(()), |refusal| Err(refusal.to_string()))
+        };
+        let former = prepared.iter().find_map(|prepared| prepared.former.clone());
+        let (regions, work): (Vec<Live>, Vec<_>) =
+            prepared.into_iter().map(|prepared| (prepared.live, Some(prepared.work))).unzip();
+        let job = Job {
+            regions: &regions,
+            waves: self.places,
+            work,
+            aim: Aim::Release,
+            promotion: name(),
+            limits: limits(self.how),
+            gates: self.gates,
+            parallel: usize::from(self.how.parallel),
+            holder: Holder { name: who::own(), life: self.how.lease },
+            may_begin: &may_begin,
+        };
+        let outcome = carry(&job, stop.clone(), progress).await;
+        for (own, region) in report.regions.iter_mut().zip(&regions) {
+            own.last_failure = region.last_failure();
+        }
+        report.conclude(outcome);
+        if *stop.borrow() && report.outcome == Ending::Incomplete {
+            report.errors.push("stopped by a signal".into());
+        }
+        report.former = former.map(|former| former.release);
+    }
 }
 
 /// How long credentials are needed from the begin of a wave.
@@ -145,41 +175,64 @@ async fn ready(
     quiet: bool,
 ) -> Option<Vec<Prepared>> {
     let prepared = look::look(args, environment, report, quiet).await?;
-    if args.dry_run {
-        report.outcome = Ending::Planned;
+    let next = environment.next.as_ref().map(|next| {
+        format!("regions promote --env {next} --release {}", args.release.as_deref().unwrap_or_default())
+    });
+    let question = Question { verb: "Promote", dry_run: args.dry_run, yes: args.yes, how: &args.how };
+    let prepared = question.ask(environment, prepared, report, next).await;
+    if report.outcome == Ending::Planned {
         report.next = Some(args.command(environment, false));
-        return None;
     }
-    let to_write: Vec<&str> =
-        prepared.iter().filter(|one| one.plan.writes()).map(|one| one.plan.region.as_str()).collect();
-    let open = prepared.iter().any(|prepared| prepared.is_open);
-    if to_write.is_empty() && !open {
-        // Nothing is locked, stamped or written where there is nothing to do.
-        if let Some(waits) = look::all_ready(&prepared, args).await {
-            report.refuse(&waits);
-            report.outcome = Ending::Incomplete;
-        } else {
-            report.outcome = Ending::NoChange;
-            report.next = environment.next.as_ref().map(|next| {
-                format!(
-                    "regions promote --env {next} --release {}",
-                    args.release.as_deref().unwrap_or_default()
-                )
-            });
+    prepared
+}
+
+/// What is asked between the plan and the first write.
+struct Question<'a> {
+    verb: &'a str,
+    dry_run: bool,
+    yes: bool,
+    how: &'a args::How,
+}
+
+impl Question<'_> {
+    /// Whether there is anything to do, and it may be done. `next` is to be run where nothing is.
+    async fn ask(
+        &self,
+        environment: &Environment,
+        prepared: Vec<Prepared>,
+        report: &mut Report,
+        next: Option<String>,
+    ) -> Option<Vec<Prepared>> {
+        if self.dry_run {
+            report.outcome = Ending::Planned;
+            return None;
         }
-        return None;
+        let to_write: Vec<&str> =
+            prepared.iter().filter(|one| one.plan.writes()).map(|one| one.plan.region.as_str()).collect();
+        let open = prepared.iter().any(|prepared| prepared.is_open);
+        if to_write.is_empty() && !open {
+            // Nothing is locked, stamped or written where there is nothing to do.
+            if let Some(waits) = look::all_ready(&prepared, self.how).await {
+                report.refuse(&waits);
+                report.outcome = Ending::Incomplete;
+            } else {
+                report.outcome = Ending::NoChange;
+                report.next = next;
+            }
+            return None;
+        }
+        let what = if to_write.is_empty() { environment.name.clone() } else { to_write.join(", ") };
+        if !self.yes
+            && let Err(why) = confirm(&format!("{} {what} in {}?", self.verb, environment.name)).await
+        {
+            report.refuse(&why);
+            return None;
+        }
+        for own in &mut report.regions {
+            own.state = RegionState::Untouched;
+        }
+        Some(prepared)
     }
-    let what = if to_write.is_empty() { environment.name.clone() } else { to_write.join(", ") };
-    if !args.yes
-        && let Err(why) = confirm(&format!("Promote {what} in {}?", environment.name)).await
-    {
-        report.refuse(&why);
-        return None;
-    }
-    for own in &mut report.regions {
-        own.state = RegionState::Untouched;
-    }
-    Some(prepared)
 }
 
 /// Asks on the terminal. Where nobody can be asked, nothing is written.

@@ -22,9 +22,9 @@ use crate::plan::manifest::{self, ManifestError};
 use crate::plan::needs;
 use crate::plan::object::Object;
 use crate::plan::promotion::refusal::Credential;
-use crate::plan::record::{Intent, Provenance, Record, Run, State, Wanted};
+use crate::plan::record::{Intent, Provenance, Record, Release, Run, State, Wanted};
 use crate::plan::view::HealthState;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Stored};
 use crate::probe::door::Roots;
 use crate::release::{Packaged, hex_sha256};
 use crate::snapshot;
@@ -122,12 +122,16 @@ pub(super) struct Prepared {
     pub credentials: Vec<Credential>,
 }
 
-/// What is the same for every region of a promotion.
-pub(super) struct Common {
+/// A release, and what renders it.
+pub(super) struct Chart {
     /// The release.
     pub packaged: Packaged,
     /// The renderer.
     pub helm: Helm,
+}
+
+/// What is the same for every region.
+pub(super) struct Common {
     /// The kubeconfig with every region's context.
     pub kubeconfig: Kubeconfig,
     /// How the regions' Vaults are asked, where they are.
@@ -142,29 +146,105 @@ pub(super) struct Common {
     pub provenance: Provenance,
 }
 
+/// A region that answers.
+struct Reached {
+    cluster: Cluster,
+    kubernetes: String,
+    who: String,
+}
+
+/// What a region is to run, and where that comes from.
+struct What {
+    release: Release,
+    values_sha256: String,
+    manifest_sha256: String,
+    objects: Vec<Object>,
+    contents: Contents,
+    /// The record that it is restored from.
+    restores: Option<u64>,
+    /// Whether it runs again what it ran: what only judges a new release is not asked for then.
+    is_back: bool,
+}
+
 /// Reaches a region, renders the release for it, and plans. Writes nothing.
 ///
 /// # Errors
 /// Whatever keeps the region from being promoted to, as much of it as can be told at once.
-pub(super) async fn prepare(common: &Common, target: &Target) -> Result<Prepared, Refusal> {
+pub(super) async fn prepare(common: &Common, chart: &Chart, target: &Target) -> Result<Prepared, Refusal> {
+    let reached = reach(common, target).await?;
+    let (manifest, objects) = rendered(chart, target, &reached.kubernetes).await?;
+    let what = What {
+        release: chart.packaged.release.clone(),
+        values_sha256: target.values.digest(),
+        manifest_sha256: digest_of(&objects),
+        objects,
+        contents: Contents { values: kept(target), manifest },
+        restores: None,
+        is_back: false,
+    };
+    planned(common, target, reached, what).await
+}
+
+/// The same from what a record keeps, of a release that ran there once. `choose` is given the region's records.
+///
+/// # Errors
+/// Whatever keeps the region from going back, as much of it as can be told at once.
+pub(super) async fn prepare_back(
+    common: &Common,
+    target: &Target,
+    choose: impl Fn(&[Stored]) -> Result<Record, String>,
+) -> Result<Prepared, Refusal> {
+    let one = |error| Refusal::Cluster(vec![error]);
+    let other = |why: String| Refusal::Other { region: target.region.clone(), why };
+    let reached = reach(common, target).await?;
+    let records = reached.cluster.records().await.map_err(one)?;
+    let record = choose(&records).map_err(other)?;
+    let (values, manifest) = reached.cluster.kept(record.number).await.map_err(one)?;
+    let mut objects = manifest::parse(&manifest)
+        .map_err(|source| Refusal::Manifest { region: target.region.clone(), source })?;
+    objects.iter_mut().for_each(|object| object.mark(&record.release.digest));
+    let what = What {
+        release: record.release.clone(),
+        values_sha256: record.values_sha256.clone(),
+        manifest_sha256: record.manifest_sha256.clone(),
+        objects,
+        contents: Contents { values, manifest },
+        restores: Some(record.number),
+        is_back: true,
+    };
+    planned(common, target, reached, what).await
+}
+
+async fn reach(common: &Common, target: &Target) -> Result<Reached, Refusal> {
+    let one = |error| Refusal::Cluster(vec![error]);
+    let cluster = Cluster::connect(&target.region, &target.context, common.kubeconfig.clone(), FIRST_CALLS);
+    let cluster = cluster.await.map_err(one)?;
+    let kubernetes = cluster.version().await.map_err(one)?;
+    let who = cluster.caller().await.map_err(one)?;
+    Ok(Reached { cluster, kubernetes, who })
+}
+
+async fn planned(
+    common: &Common,
+    target: &Target,
+    reached: Reached,
+    what: What,
+) -> Result<Prepared, Refusal> {
+    let Reached { cluster, kubernetes, who } = reached;
     let one = |error| Refusal::Cluster(vec![error]);
     let region = &target.region;
     let other = |why: String| Refusal::Other { region: region.clone(), why };
-    let cluster = Cluster::connect(region, &target.context, common.kubeconfig.clone(), FIRST_CALLS)
-        .await
-        .map_err(one)?;
-    let kubernetes = cluster.version().await.map_err(one)?;
-    let who = cluster.caller().await.map_err(one)?;
-    let (manifest, objects) = rendered(common, target, &kubernetes).await?;
-    let needed = needs::of(&objects, &target.secrets).map_err(other)?;
+    let needed = needs::of(&what.objects, &target.secrets).map_err(other)?;
     let (versions, secret) = secrets(common, target, &needed).await?;
+    let run = Run { bakes: true, restores: what.restores, secrets: versions, ..Run::default() };
     let wanted = Wanted {
-        release: common.packaged.release.clone(),
-        values_sha256: target.values.digest(),
-        manifest_sha256: digest_of(&objects),
+        release: what.release,
+        values_sha256: what.values_sha256,
+        manifest_sha256: what.manifest_sha256,
         provenance: Provenance { who, ..common.provenance.clone() },
-        intent: Intent::Run(Run { bakes: true, secrets: versions, ..Run::default() }),
+        intent: Intent::Run(run),
     };
+    let objects = what.objects;
     let snapshot =
         snapshot::observe(&cluster, objects.clone(), wanted.clone()).await.map_err(Refusal::Cluster)?;
     let plan = plan::plan(&snapshot, Timestamp::now())
@@ -182,7 +262,8 @@ pub(super) async fn prepare(common: &Common, target: &Target) -> Result<Prepared
         .into_iter()
         .map(|(what, ends)| Credential { region: region.clone(), what, ends });
     let live = Live::new(cluster.patient(CALLS), target.watcher.clone(), outside, secret);
-    if snapshot.records.iter().any(|stored| stored.record.state == State::Applied) {
+    // A way back is open to a region whose watcher is away, too.
+    if !what.is_back && snapshot.records.iter().any(|stored| stored.record.state == State::Applied) {
         watched(&live, region).await?;
     }
     let former = snapshot.records.iter().map(|stored| &stored.record);
@@ -190,36 +271,27 @@ pub(super) async fn prepare(common: &Common, target: &Target) -> Result<Prepared
     let former = former.max_by_key(|record| record.number).cloned();
     let newest = snapshot.records.first().map(|stored| &stored.record);
     let is_open = newest.is_some_and(|record| record.state.is_open());
-    let contents = Contents { values: kept(target), manifest };
-    let work = Work { objects, wanted, contents, shown: plan.changes.clone() };
-    Ok(Prepared {
-        live,
-        kubernetes,
-        plan,
-        work,
-        former,
-        is_open,
-        is_fenced,
-        credentials: credentials.collect(),
-    })
+    let work = Work { objects, wanted, contents: what.contents, shown: plan.changes.clone() };
+    let credentials = credentials.collect();
+    Ok(Prepared { live, kubernetes, plan, work, former, is_open, is_fenced, credentials })
 }
 
 /// What Helm makes of the release for this region, as text and as objects with this tool's marks.
 async fn rendered(
-    common: &Common,
+    chart: &Chart,
     target: &Target,
     kubernetes: &str,
 ) -> Result<(String, Vec<Object>), Refusal> {
     let region = || target.region.clone();
-    let manifest = common
+    let manifest = chart
         .helm
-        .template(&common.packaged.file, SERVICE, &target.values, kubernetes)
+        .template(&chart.packaged.file, SERVICE, &target.values, kubernetes)
         .await
         .map_err(|source| Refusal::Helm { region: region(), source })?;
     let mut objects =
         manifest::parse(&manifest).map_err(|source| Refusal::Manifest { region: region(), source })?;
     for object in &mut objects {
-        object.mark(&common.packaged.release.digest);
+        object.mark(&chart.packaged.release.digest);
     }
     Ok((manifest, objects))
 }

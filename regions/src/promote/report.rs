@@ -36,6 +36,9 @@ pub struct Report {
     /// What to run next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Whether regions go back, by hand, to what they ran.
+    #[serde(skip)]
+    pub is_back: bool,
 }
 
 /// How a promotion ended.
@@ -175,6 +178,7 @@ impl Report {
             regions: regions.collect(),
             errors: Vec::new(),
             next: None,
+            is_back: false,
         }
     }
 
@@ -226,6 +230,12 @@ impl Report {
         let release = self.release.as_ref().map_or("the release", |release| release.version.as_str());
         let environment = &self.environment;
         let _ = match self.outcome {
+            Ending::Done if self.is_back => {
+                writeln!(text, "{environment} runs {release} again in {}", self.names())
+            }
+            Ending::NoChange if self.is_back => {
+                writeln!(text, "no change: {environment} runs {release} already in {}", self.names())
+            }
             Ending::Done => writeln!(text, "{environment} runs {release} in every region; every gate passed"),
             Ending::NoChange => {
                 writeln!(text, "no change: {environment} already runs {release} in every region")
@@ -240,6 +250,10 @@ impl Report {
             let _ = writeln!(text, "next: {next}");
         }
         text
+    }
+
+    fn names(&self) -> String {
+        self.regions.iter().map(|region| region.region.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     fn states(&self) -> String {

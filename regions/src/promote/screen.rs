@@ -117,6 +117,7 @@ mod tests {
                 region("us", "second", RegionState::Untouched, None),
             ],
             errors: Vec::new(),
+            is_back: false,
             next: Some("regions history --env production".into()),
         };
         let expected = "\

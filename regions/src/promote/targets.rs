@@ -40,6 +40,24 @@ impl Environment {
         self.waves.iter().flat_map(|wave| &wave.targets)
     }
 
+    /// The same with these regions alone; with all of them where none is named.
+    ///
+    /// # Errors
+    /// A region that it does not have.
+    pub fn only(&self, regions: &[String]) -> Result<Self, String> {
+        let mut some = self.clone();
+        if regions.is_empty() {
+            return Ok(some);
+        }
+        if let Some(unknown) = regions.iter().find(|name| !self.targets().any(|own| own.region == **name)) {
+            let known: Vec<&str> = self.targets().map(|target| target.region.as_str()).collect();
+            return Err(format!("{} has no region {unknown}; it has {}", self.name, known.join(", ")));
+        }
+        some.waves.iter_mut().for_each(|wave| wave.targets.retain(|target| regions.contains(&target.region)));
+        some.waves.retain(|wave| !wave.targets.is_empty());
+        Ok(some)
+    }
+
     /// The issuer of its tokens.
     pub fn issuer(&self) -> String {
         format!("https://{}", self.domain)

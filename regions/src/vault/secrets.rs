@@ -25,6 +25,44 @@ const PROBE: &str = "client/probe";
 const DENIED: &str =
     "check the role promoter of auth/jwt (its audience, bound claims and policy): regions vault apply";
 
+/// As whom the regions' Vaults are asked, if they are.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Vaults {
+    /// Look first whether each region's Vault has the keys that the release needs, and make own transactions with
+    /// tokens, logging in with the JWT in this file (auth/jwt, role promoter)
+    #[arg(long, value_name = "FILE", requires = "vault_ca", conflicts_with = "vault_token")]
+    pub vault_jwt_file: Option<PathBuf>,
+    /// The same with a token for each region's Vault, with the policy promoter
+    #[arg(long, value_name = "REGION=FILE", value_parser = token_file, requires = "vault_ca")]
+    pub vault_token: Vec<(String, PathBuf)>,
+    /// PEM certificates of the authorities that vouch for the Vaults; no others do
+    #[arg(long, value_name = "FILE")]
+    pub vault_ca: Option<PathBuf>,
+}
+
+impl Vaults {
+    /// How they are asked; nothing where they are not.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is not what it should be.
+    pub fn access(&self, clusters: &Clusters) -> Result<Option<Access>, VaultError> {
+        let Some(authority) = &self.vault_ca else { return Ok(None) };
+        if self.vault_jwt_file.is_none() && self.vault_token.is_empty() {
+            let reason = "it is of use with --vault-jwt-file or --vault-token only".into();
+            return Err(VaultError::File { file: "--vault-ca".into(), reason });
+        }
+        let jwt = self.vault_jwt_file.as_deref();
+        Access::read(jwt, &self.vault_token, authority, clusters.clone()).map(Some)
+    }
+}
+
+/// A region and a file: `REGION=FILE`.
+fn token_file(text: &str) -> Result<(String, PathBuf), String> {
+    let named = text.split_once('=').filter(|(region, file)| !region.is_empty() && !file.is_empty());
+    let (region, file) = named.ok_or_else(|| format!("{text} is not REGION=FILE"))?;
+    Ok((region.to_owned(), file.into()))
+}
+
 /// How the Vaults of an environment are reached: with whose identity, and what vouches for them.
 #[derive(Debug)]
 pub struct Access {

@@ -94,11 +94,6 @@ impl Front {
         state.clone_into(&mut lock(&self.state).vault);
     }
 
-    /// Whether its pods say that the region is drained.
-    pub(crate) fn drained(&self, drained: bool) {
-        lock(&self.state).drained = drained;
-    }
-
     /// What its watcher says of its secrets.
     pub(crate) fn secrets(&self, secrets: Value) {
         lock(&self.state).extra = secrets;
@@ -172,7 +167,7 @@ fn decide(state: &mut State, path: &str) -> u16 {
 
 /// Keeps the list of the region's pods.
 async fn follow(api: Arc<KubernetesApi>, state: Arc<Mutex<State>>) {
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    let mut tick = tokio::time::interval(Duration::from_millis(250));
     loop {
         tick.tick().await;
         let Ok(pods) = api.call(Method::GET, "/api/v1/namespaces/meridian/pods", None).await else {
@@ -185,7 +180,12 @@ async fn follow(api: Arc<KubernetesApi>, state: Arc<Mutex<State>>) {
             image: text(&pod["spec"]["containers"][0]["image"]),
             ready: pod["status"]["containerStatuses"][0]["ready"] == true,
         };
-        lock(&state).pods = pods["items"].as_array().into_iter().flatten().map(pod).collect();
+        // As pods do that have it mounted.
+        let traffic = api.call(Method::GET, "/api/v1/namespaces/meridian/configmaps/traffic", None).await;
+        let traffic = traffic.map(|map| text(&map["data"]["state"])).unwrap_or_default();
+        let mut state = lock(&state);
+        state.drained = traffic.starts_with("drained");
+        state.pods = pods["items"].as_array().into_iter().flatten().map(pod).collect();
     }
 }
 

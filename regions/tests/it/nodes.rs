@@ -36,7 +36,7 @@ impl Drop for Nodes {
 }
 
 async fn run(api: Arc<KubernetesApi>, start_pending: Arc<AtomicBool>) {
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    let mut tick = tokio::time::interval(Duration::from_millis(250));
     loop {
         tick.tick().await;
         balance(&api).await;

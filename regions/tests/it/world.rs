@@ -121,6 +121,31 @@ impl World {
         run::command(&self.catalogue, &self.kubeconfig, &arguments)
     }
 
+    /// A run of another verb to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
+        let started = Instant::now();
+        run::end(run::command(&self.catalogue, &self.kubeconfig, arguments).spawn().unwrap(), started).await
+    }
+
+    /// `regions rollback --yes`, with further arguments, to its end.
+    pub(crate) async fn back(&self, further: &[&str]) -> Ran {
+        let public = self.public.to_str().unwrap();
+        let mut arguments =
+            vec!["rollback", "--env", ENVIRONMENT, "--yes", "--lease", "2s", "--public-ca", public];
+        arguments.extend(further);
+        self.run(&arguments).await
+    }
+
+    /// `regions drain` or `restore --yes` of a region, not yet begun.
+    pub(crate) fn traffic(&self, verb: &str, region: &str, further: &[&str]) -> tokio::process::Command {
+        let named = format!("{ENVIRONMENT}/{region}");
+        let mut arguments =
+            vec![verb, &named, "--yes", "--window", "1s", "--lease", "2s", "--timeout", "30s"];
+        arguments.extend(["--public-ca", self.public.to_str().unwrap()]);
+        arguments.extend(further);
+        run::command(&self.catalogue, &self.kubeconfig, &arguments)
+    }
+
     /// Waits until all of a release is applied in wave one, and only its pods are still to come.
     pub(crate) async fn all_applied_in_wave_one(&self) {
         let last = || async { get(&self.eu, "horizontalpodautoscalers", "service").await };
@@ -222,6 +247,30 @@ pub(crate) async fn versions(api: &KubernetesApi) -> Vec<(String, String)> {
         }
     }
     versions
+}
+
+/// Every write of runs that arrived and was taken, in the audit log: `VERB RESOURCE/NAME`, without the number of a record,
+/// and without renewals of Leases.
+pub(crate) fn audited(api: &KubernetesApi) -> std::collections::BTreeSet<String> {
+    let own = |write: &Write| {
+        write.user == "admin"
+            && !write.dry_run
+            && write.code < 300
+            && !write.resource.contains('/')
+            && write.resource != "selfsubjectreviews"
+            && !(write.resource == "leases" && write.verb == "update")
+    };
+    let named = |write: Write| match write.verb.as_str() {
+        // The name is in no request's path.
+        "create" => format!("create {}", write.resource),
+        verb => format!("{verb} {}/{}", write.resource, unnumbered(&write.name)),
+    };
+    api.writes().unwrap().into_iter().filter(own).map(named).collect()
+}
+
+/// The name of an object; of a record, whichever.
+pub(crate) fn unnumbered(name: &str) -> &str {
+    if name.starts_with("release-") { "release" } else { name }
 }
 
 /// The writes of a run: what the administrator wrote in the namespace that was no dry run and no test's own.

@@ -104,7 +104,7 @@ proptest! {
                 Next::Finish(regions) => { prop_assert!(!failed); regions.clone() }
                 Next::End(end) => {
                     let stuck = standing.iter().any(|one| matches!(one, Standing::Stuck(_)));
-                    let left = standing.iter().any(|one| one.must_go());
+                    let left = standing.iter().any(Standing::must_go);
                     let expected = match (failed, stuck) {
                         (false, _) => End::Done,
                         (true, true) => End::Incomplete,
