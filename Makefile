@@ -72,6 +72,14 @@ e2e: setup ## the chart in two real regions of two nodes, under load: rollouts, 
 gates: setup ## 200,000 promotions of a good release, judged by the gates: at most one in a thousand may be aborted
 	@cargo test --release --package regions --lib gate -- --ignored --nocapture
 
+.PHONY: promotions
+promotions: setup ## 100,000 promotions in simulation, with everything that goes wrong (SCHEDULES=100000)
+	@SCHEDULES=$(or $(SCHEDULES),100000) cargo test --release --package regions --test promotions -- --ignored --nocapture
+
+.PHONY: mutants
+mutants: setup ## bugs planted in promotions, one by one, in a copy of this tree: the simulation must notice each
+	@regions/tests/promotions/mutants/run
+
 .PHONY: lint
 lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies, the chart's manifests
 	@cargo fmt --all --check

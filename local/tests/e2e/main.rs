@@ -15,4 +15,6 @@ mod load;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod promotions;
+#[cfg(test)]
 mod world;

@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "RELEASE", required_unless_present = "settle")]
     pub release: Option<String>,
     /// End what a run left that was killed or cancelled: undo it, unless every gate had passed
-    #[arg(long, conflicts_with_all = ["release", "override_freeze"])]
+    #[arg(long, conflicts_with_all = ["release", "override_freeze", "unproven"])]
     pub settle: bool,
     /// Show what would change, and write nothing
     #[arg(long)]
@@ -47,6 +47,9 @@ pub struct Args {
     /// Promote although the environment is frozen, and why; for the release record
     #[arg(long, value_name = "WHY")]
     pub override_freeze: Option<String>,
+    /// Promote although the environment before has not run the release healthily, and why; for the release record
+    #[arg(long, value_name = "WHY")]
+    pub unproven: Option<String>,
     /// The build that runs this, for the release record
     #[arg(long, value_name = "URL", env = "CIRCLE_BUILD_URL")]
     pub build: Option<String>,

@@ -106,13 +106,11 @@ async fn everything(
         chain(&error)
     })?;
     report.release = Some(packaged.release.clone());
-    let why = match &args.override_freeze {
-        Some(freeze) => {
-            let why = args.why.as_ref().map(|why| format!("{why}; ")).unwrap_or_default();
-            Some(format!("{why}freeze overridden: {freeze}"))
-        }
-        None => args.why.clone(),
-    };
+    let overridden = [("freeze overridden", &args.override_freeze), ("unproven", &args.unproven)];
+    let overridden =
+        overridden.into_iter().filter_map(|(what, why)| Some(format!("{what}: {}", why.as_ref()?)));
+    let why = args.why.clone().into_iter().chain(overridden).collect::<Vec<_>>().join("; ");
+    let why = Some(why).filter(|why| !why.is_empty());
     let common = common(environment, &args.how, &args.vaults, why, args.build.clone())?;
     Ok((Chart { packaged, helm }, common))
 }
@@ -154,7 +152,7 @@ async fn general(
         // Vault is asked before the first wave only.
         refusals.extend(refusal::ending(&[credential], now, jiff::SignedDuration::ZERO));
     }
-    if let Some(before) = &environment.before {
+    if let Some(before) = environment.before.as_ref().filter(|_| args.unproven.is_none()) {
         let asked = before.regions.iter().map(async |(region, context)| {
             let records = async {
                 let cluster =

@@ -1,16 +1,60 @@
 //! Releases that become ready and are not good, and what is looked at before any is promoted.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use local_region::http::{Client, Target, client_tls};
+use local_region::wait::wait_until;
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use crate::charts::good;
-use crate::world::{World, contents, records, writes};
+use crate::front::DOMAIN;
+use crate::world::{SOON, World, contents, records, writes};
+
+/// Clients of wave one that want tokens.
+struct Clients {
+    asked: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Clients {
+    fn of(world: &World) -> Self {
+        let config = client_tls(&std::fs::read_to_string(&world.public).unwrap()).unwrap();
+        let address = ([127, 0, 0, 1], world.eu_front().port()).into();
+        let client = Client::new(Target::Tls { address, name: format!("eu.{DOMAIN}"), config });
+        let asked = Arc::<AtomicU64>::default();
+        let count = Arc::clone(&asked);
+        let task = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_millis(40));
+            loop {
+                ticks.tick().await;
+                let _ = client.form("/oauth2/token", "grant_type=client_credentials").await;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self { asked, task }
+    }
+
+    async fn have_asked(&self, times: u64) {
+        let enough = async || self.asked.load(Ordering::Relaxed) >= times;
+        wait_until("clients to ask", SOON, enough).await.unwrap();
+    }
+}
+
+impl Drop for Clients {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
 
 /// A release of such an image takes the place of a good one: it is undone, and wave two is not touched.
 async fn is_undone(image: &str, why: &str) {
     let world = World::start().await;
     world.promote(&world.release(&good("1.0.0")).await, &[]).await.expect(0);
+    let clients = Clients::of(&world);
+    clients.have_asked(100).await;
     let (eu, us) = (contents(&world.eu).await, (contents(&world.us).await, records(&world.us).await));
 
     let bad = world.release(&good("1.1.0").with("image", format!("ready.invalid/{image}:1.1.0"))).await;
@@ -30,7 +74,7 @@ async fn errors_of_the_new_pods_undo_the_release() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_that_are_refused_undo_the_release() {
-    is_undone("refusing", "").await;
+    is_undone("refusing", "had a status from 400 to 499").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

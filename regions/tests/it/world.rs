@@ -139,8 +139,10 @@ impl World {
     /// `regions drain` or `restore --yes` of a region, not yet begun.
     pub(crate) fn traffic(&self, verb: &str, region: &str, further: &[&str]) -> tokio::process::Command {
         let named = format!("{ENVIRONMENT}/{region}");
-        let mut arguments =
-            vec![verb, &named, "--yes", "--window", "1s", "--lease", "2s", "--timeout", "30s"];
+        let mut arguments = vec![verb, &named, "--yes", "--window", "1s", "--lease", "2s"];
+        if !further.contains(&"--timeout") {
+            arguments.extend(["--timeout", "60s"]);
+        }
         arguments.extend(["--public-ca", self.public.to_str().unwrap()]);
         arguments.extend(further);
         run::command(&self.catalogue, &self.kubeconfig, &arguments)

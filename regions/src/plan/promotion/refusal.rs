@@ -90,12 +90,13 @@ impl fmt::Display for Refusal {
                 write!(
                     f,
                     "{environment} comes before, and its region {region} {how}; promote it there first: \
-                     regions promote --env {environment} --release {release}"
+                     regions promote --env {environment} --release {release}, or all the same with --unproven \"why\""
                 )
             }
             Self::Unknown { environment, why } => write!(
                 f,
-                "it is not known whether {environment}, which comes before, has run the release healthily: {why}"
+                "it is not known whether {environment}, which comes before, has run the release healthily: {why}; promote all the same \
+                 with --unproven \"why\""
             ),
             Self::Ends { credential: Credential { region, what, ends }, needed } => write!(
                 f,
