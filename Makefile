@@ -65,7 +65,7 @@ e2e: setup ## the chart in two real regions of two nodes, under load: rollouts, 
 	@local/tools/nodes
 	@cargo build --workspace
 	@local/tools/platform production 2
-	@code=0; cargo test --package local-region --test e2e -- --ignored --test-threads=1 --nocapture || code=$$?; \
+	@code=0; cargo test --package local-region --test e2e -- --ignored --test-threads=1 --nocapture --skip soak:: || code=$$?; \
 	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
 
 .PHONY: gates
@@ -79,6 +79,21 @@ promotions: setup ## 100,000 promotions in simulation, with everything that goes
 .PHONY: mutants
 mutants: setup ## bugs planted in promotions, one by one, in a copy of this tree: the simulation must notice each
 	@regions/tests/promotions/mutants/run
+
+.PHONY: soak
+soak: setup ## 100 rotations of signing-keys and 100 of clients in two real regions under load, with each phase's time (KEEP=1 leaves them up); as root, on Linux
+	@local/tools/nodes
+	@cargo build --workspace
+	@local/tools/platform production 2
+	@code=0; cargo test --package local-region --test e2e -- --ignored --test-threads=1 --nocapture soak:: || code=$$?; \
+	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
+
+# How many schedules, and from which seed on.
+SCHEDULES ?= 100000
+SEED ?= 1
+.PHONY: simulate
+simulate: setup ## rotations under a virtual clock while things go wrong at random, and what was met (SCHEDULES=100000, SEED=1)
+	@SCHEDULES=$(SCHEDULES) SEED=$(SEED) cargo test --profile simulate --package regions --test simulation many_schedules -- --ignored --nocapture
 
 .PHONY: lint
 lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies, the chart's manifests

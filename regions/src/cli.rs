@@ -13,8 +13,8 @@ use crate::plan::promotion::refusal::Freeze;
 use crate::promote::rollback;
 use crate::promote::targets;
 use crate::{
-    bootstrap, command, drift, history, print, probe, promote, render, schemas, status, traffic, validate,
-    vault,
+    bootstrap, command, drift, history, print, probe, promote, render, rotate, schemas, status, traffic,
+    validate, vault, watch,
 };
 
 /// Operates the platform over one catalogue of regions
@@ -116,6 +116,10 @@ Example:
     History(history::Args),
     /// Show where a region is not what its release made of it, and who changed it
     Diff(drift::Args),
+    /// Change a secret in every region, and take the old one away once every pod uses the new one
+    Rotate(rotate::Args),
+    /// Watch a region: what its pods use of what its Vault holds
+    Watch(watch::Args),
     /// Make a new region's Vault, and copy the other regions' secrets to it
     Bootstrap(bootstrap::Args),
     /// Make a region's Vault what the catalogue wants of it
@@ -123,8 +127,11 @@ Example:
     Vault(VaultVerb),
     /// Show what every region of an environment runs
     #[command(after_help = "\
-Example:
-  regions status --env production --output json")]
+Examples:
+  regions status --env production --watch
+  regions status --env production --output json
+
+Exit codes: 0, or 4 when a region cannot be read, or 2 for usage and configuration")]
     Status(status::Args),
 }
 
@@ -169,6 +176,11 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Diff(args) => on_some(folder, &args.environment, &args.region, |environment| {
             command::diff(&args, environment, json)
         }),
+        Verb::Rotate(args) => match whole(folder, &args.environment) {
+            Ok(environment) => command::rotate(&args, &environment, json),
+            Err(code) => code,
+        },
+        Verb::Watch(args) => command::watch(&args),
         Verb::Bootstrap(args) => match find(folder, &args.named) {
             Ok((environment, region)) => command::bootstrap(&args, &environment, &region, json),
             Err(code) => code,
@@ -181,6 +193,16 @@ pub fn run(cli: Cli) -> ExitCode {
             on(folder, &args.environment, |environment| command::status(&args, environment, json))
         }
     }
+}
+
+/// An environment of the catalogue.
+fn whole(folder: &Path, name: &str) -> Result<Environment, ExitCode> {
+    let refuse = |wrong: &dyn std::fmt::Display| {
+        print::complaint(&wrong);
+        ExitCode::from(2)
+    };
+    let catalogue = Catalogue::load(folder).map_err(|invalid| refuse(&invalid))?;
+    Ok(catalogue.environment(name).map_err(|unknown| refuse(&unknown))?.clone())
 }
 
 /// Does something to an environment of the catalogue.

@@ -1,4 +1,5 @@
-//! The chart in real regions, with two nodes each, under load from outside. `make e2e` brings them up.
+//! The chart in real regions, with two nodes each, under load from outside. `make e2e` brings them up, and `make soak` for the
+//! long ones.
 
 #[cfg(test)]
 mod autoscaler;
@@ -16,5 +17,7 @@ mod load;
 mod outages;
 #[cfg(test)]
 mod promotions;
+#[cfg(test)]
+mod rotations;
 #[cfg(test)]
 mod world;

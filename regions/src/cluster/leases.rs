@@ -2,13 +2,16 @@
 //! <https://kubernetes.io/docs/concepts/architecture/leases/>
 
 use jiff::Timestamp;
-use kube::api::{GetParams, PostParams};
+use kube::api::GetParams;
 use kube::core::Request;
 use serde_json::{Value, json};
 
 use super::error::ClusterError;
+use super::objects::MAKER;
 use super::{Cluster, NAMESPACE};
 use crate::plan::object::OWNER;
+
+const API: &str = "coordination.k8s.io/v1";
 
 /// A Lease as it was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,26 +54,30 @@ impl Cluster {
         holder: &str,
         seconds: u32,
     ) -> Result<Lease, ClusterError> {
+        let version = match over.version.as_str() {
+            "" => self.make_lease(name).await?,
+            version => version.to_owned(),
+        };
         let now = format!("{:.6}", Timestamp::now());
         let transitions = over.transitions + u64::from(!holder.is_empty() && holder != over.holder);
-        let mut body = json!({
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {"name": name, "namespace": NAMESPACE},
+        let body = json!({
+            "apiVersion": API, "kind": "Lease",
+            "metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": version},
             "spec": {
                 "holderIdentity": holder, "leaseDurationSeconds": seconds, "renewTime": now,
                 "leaseTransitions": transitions,
             },
         });
-        let how = PostParams { field_manager: Some(OWNER.to_owned()), ..PostParams::default() };
-        let written: Value = if over.version.is_empty() {
-            let bytes = body.to_string().into_bytes();
-            self.call_once("create", &shown(name), || Ok(path().create(&how, bytes.clone())?)).await?
-        } else {
-            body["metadata"]["resourceVersion"] = over.version.as_str().into();
-            let bytes = body.to_string().into_bytes();
-            self.call_once("replace", &shown(name), || Ok(path().replace(name, &how, bytes.clone())?)).await?
-        };
-        Ok(read(&written))
+        Ok(read(&self.impose(&path(), name, &body, OWNER).await?))
+    }
+
+    /// Makes a Lease that nobody holds, or finds the one that somebody made meanwhile. Gives its version.
+    async fn make_lease(&self, name: &str) -> Result<String, ClusterError> {
+        let body = json!({
+            "apiVersion": API, "kind": "Lease", "metadata": {"name": name, "namespace": NAMESPACE},
+        });
+        let Lease { holder, version, .. } = read(&self.impose(&path(), name, &body, MAKER).await?);
+        if holder.is_empty() { Ok(version) } else { Err(self.overtaken(&shown(name))) }
     }
 }
 

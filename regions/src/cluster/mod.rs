@@ -10,6 +10,7 @@ pub mod nodes;
 mod objects;
 mod records;
 mod traffic;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,8 +77,13 @@ impl Cluster {
             object: format!("context {context}"),
             cause,
         })?;
+        Ok(Self::of(region, context, client, patience))
+    }
+
+    /// A region whose client is there already.
+    pub(crate) fn of(region: &str, context: &str, client: kube::Client, patience: Patience) -> Self {
         let (region, context) = (region.to_owned(), context.to_owned());
-        Ok(Self { region, context, client, patience, served: Arc::default(), fence: 0 })
+        Self { region, context, client, patience, served: Arc::default(), fence: 0 }
     }
 
     /// The same, whose writes carry this fence.

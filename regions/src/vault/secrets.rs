@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 
 use super::client::{Authorities, Vault, credential};
 use super::error::VaultError;
-use super::kv::wipe;
 use super::reach::{Clusters, Place};
 use crate::plan::needs::{Needs, lacking};
 use crate::plan::vault::MOUNT;
+use crate::wipe::wipe;
 
 /// As whom a promotion logs in.
 const ROLE: &str = "promoter";

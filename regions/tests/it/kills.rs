@@ -48,7 +48,7 @@ impl Trap {
     /// Whether this request is the write at which the run is killed. Dry runs and reviews write nothing, and Leases are
     /// renewed all the time.
     fn springs(&self, method: &Method, path: &str) -> bool {
-        let renewal = method == Method::PUT && path.contains("/leases/");
+        let renewal = path.contains("/leases/");
         let write = method != Method::GET
             && !renewal
             && !path.contains("dryRun=All")
