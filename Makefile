@@ -68,6 +68,18 @@ e2e: setup ## the chart in two real regions of two nodes, under load: rollouts, 
 	@code=0; cargo test --package local-region --test e2e -- --ignored --test-threads=1 --nocapture --skip soak:: || code=$$?; \
 	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
 
+.PHONY: gates
+gates: setup ## 200,000 promotions of a good release, judged by the gates: at most one in a thousand may be aborted
+	@cargo test --release --package regions --lib gate -- --ignored --nocapture
+
+.PHONY: promotions
+promotions: setup ## 100,000 promotions in simulation, with everything that goes wrong (SCHEDULES=100000)
+	@SCHEDULES=$(or $(SCHEDULES),100000) cargo test --release --package regions --test promotions -- --ignored --nocapture
+
+.PHONY: mutants
+mutants: setup ## bugs planted in promotions, one by one, in a copy of this tree: the simulation must notice each
+	@regions/tests/promotions/mutants/run
+
 .PHONY: soak
 soak: setup ## 100 rotations of signing-keys and 100 of clients in two real regions under load, with each phase's time (KEEP=1 leaves them up); as root, on Linux
 	@local/tools/nodes

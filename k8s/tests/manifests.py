@@ -1,6 +1,7 @@
 """What must be true of the objects of every region. Each check takes the objects and the values."""
 
 import ipaddress
+import json
 import re
 from urllib.parse import urlsplit
 
@@ -317,6 +318,17 @@ def the_catalogue_is_told(objects, values):
     assert sidecar["AGENT__KV__SECRETS"] == f"[{named}]".replace(", ", ","), sidecar["AGENT__KV__SECRETS"]
 
 
+def the_keys_that_it_needs_are_told(objects, values):
+    """What `regions promote` looks for in a Vault: the documents without which the service is not ready."""
+    annotations = only(objects, "Deployment", "service")["metadata"]["annotations"]
+    assert set(annotations) == {"meridian.internal/secret-keys"}, sorted(annotations)
+    needs = json.loads(annotations["meridian.internal/secret-keys"])
+    assert needs == {
+        "clients": ["clients"], "signing-keys": ["keys"], "tls": ["certificate_pem", "private_key_pem"],
+    }
+    assert set(needs) <= set(values["secrets"])
+
+
 def resources_are_bounded(objects, values):
     sizes = {"service": ("100m", "64Mi", "1", "384Mi"), "secrets-agent": ("20m", "16Mi", "250m", "64Mi")}
     for container in (service(objects), agent(objects)):
@@ -505,7 +517,7 @@ CHECKS = [
     selectors_take_the_pods, probes, agent_is_a_native_sidecar, shutdown_fits_a_spot_node,
     pod_security_is_restricted, only_vaults_token_is_given, the_socket_is_shared_in_memory,
     no_secret_is_in_an_object, mounts_are_as_volumes, configuration_files_are_where_they_are_looked_for,
-    identity_is_told, the_catalogue_is_told, resources_are_bounded, service_is_a_load_balancer,
+    identity_is_told, the_catalogue_is_told, the_keys_that_it_needs_are_told, resources_are_bounded, service_is_a_load_balancer,
     autoscaler_follows_the_catalogue, budget_lets_nodes_drain, every_taint_is_tolerated,
     replicas_stand_off_spot_first, pods_spread_over_pools_zones_and_hosts, traffic_is_rendered_without_data,
     rights_are_the_watchers_few, the_fence_stands_around_what_regions_owns, metrics_are_collected,

@@ -16,6 +16,7 @@ FULL = rendering.values_of(rendering.CATALOGUES[0], "production", "us-east4") | 
     "kubernetes": {"context": "elsewhere"},
     "watcher": {"address": "https://watcher.example:9092"},
     "approle": ["service"],
+    "freezes": [{"from": "2026-12-18T18:00:00Z", "until": "2027-01-04T06:00:00Z", "why": "holidays"}],
 }
 
 # Each value, another that is valid there, and the objects that change with it. This table is what the chart reads.
@@ -51,6 +52,8 @@ NOT_READ = {
     "wave": "first",
     "bake.time": "31m",
     "bake.samples": 1,
+    "gates.client_error_shift": 0.1,
+    "freezes": [{"from": "2026-12-18T18:00:00Z", "until": "2027-01-04T06:00:00Z", "why": "another"}],
     "secrets.tls.generator": "random",
     "location": "europe-west1",
     "geo": "europe-west1",

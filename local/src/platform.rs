@@ -8,6 +8,7 @@
 mod balancer;
 mod cgroups;
 mod dns;
+pub mod entry;
 pub mod faults;
 pub mod forward;
 pub mod images;

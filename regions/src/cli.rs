@@ -6,10 +6,16 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::catalogue::region::Region;
-use crate::catalogue::{Catalogue, Environment};
+use crate::catalogue::{Catalogue, Environment, types};
 use crate::named::Named;
+use crate::plan::gate::limits::Limits;
+use crate::plan::promotion::refusal::Freeze;
+use crate::promote::rollback;
 use crate::promote::targets;
-use crate::{bootstrap, command, print, promote, render, rotate, schemas, status, validate, vault, watch};
+use crate::{
+    bootstrap, command, drift, history, print, probe, promote, render, rotate, schemas, status, traffic,
+    validate, vault, watch,
+};
 
 /// Operates the platform over one catalogue of regions
 #[derive(Debug, Parser)]
@@ -79,6 +85,37 @@ Examples:
   regions promote --env qa --release chart.tgz --dry-run
   regions promote --env production --release oci://REPOSITORY@sha256:DIGEST --why 'ticket 1234'")]
     Promote(promote::Args),
+    /// Go back, by hand, to what a region ran before
+    Rollback(rollback::Args),
+    /// Take a region out of global traffic
+    #[command(after_help = "\
+Examples:
+  regions drain production/us-east4 --why 'ticket 1234'
+  regions drain production/us-east4 --force 'the region burns'
+
+The region's pods answer the global entry's health check with 503 from then on, and still serve whoever comes. It ends
+when the traffic is under 1 % of what it was, or says what is still asked for.
+
+Exit codes: 0 drained · 1 refused, nothing changed · 2 usage or configuration · 4 drained, and clients remain: run again
+to wait on · 5 another run is at work there")]
+    Drain(traffic::Args),
+    /// Let a region back into global traffic, once it is well and its secrets have caught up
+    #[command(after_help = "\
+Example:
+  regions restore production/us-east4
+
+Exit codes: 0 it takes traffic · 1 refused, nothing changed · 2 usage or configuration · 4 written, and not every pod
+follows yet: run again · 5 another run is at work there")]
+    Restore(traffic::Args),
+    /// Ask every region and the global entry from outside, as clients do
+    Probe(probe::report::Args),
+    /// Show what each region has run
+    #[command(after_help = "\
+Example:
+  regions history --env production")]
+    History(history::Args),
+    /// Show where a region is not what its release made of it, and who changed it
+    Diff(drift::Args),
     /// Change a secret in every region, and take the old one away once every pod uses the new one
     Rotate(rotate::Args),
     /// Watch a region: what its pods use of what its Vault holds
@@ -125,6 +162,20 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Promote(args) => {
             on(folder, &args.environment, |environment| command::promote(&args, environment, json))
         }
+        Verb::Rollback(args) => on_some(folder, &args.environment, &args.region, |environment| {
+            command::rollback(&args, environment, json)
+        }),
+        Verb::Drain(args) => toward(folder, &args, traffic::Way::Out, json),
+        Verb::Restore(args) => toward(folder, &args, traffic::Way::In, json),
+        Verb::Probe(args) => on_some(folder, &args.environment, &args.region, |environment| {
+            command::probe(&args, environment, json)
+        }),
+        Verb::History(args) => on_some(folder, &args.environment, &args.region, |environment| {
+            command::history(&args, environment, json)
+        }),
+        Verb::Diff(args) => on_some(folder, &args.environment, &args.region, |environment| {
+            command::diff(&args, environment, json)
+        }),
         Verb::Rotate(args) => match whole(folder, &args.environment) {
             Ok(environment) => command::rotate(&args, &environment, json),
             Err(code) => code,
@@ -172,6 +223,32 @@ fn on(folder: &Path, name: &str, verb: impl FnOnce(&targets::Environment) -> Exi
     }
 }
 
+/// Does something to these regions of an environment; to all of them where none is named.
+fn on_some(
+    folder: &Path,
+    name: &str,
+    regions: &[String],
+    verb: impl FnOnce(&targets::Environment) -> ExitCode,
+) -> ExitCode {
+    on(folder, name, |environment| match environment.only(regions) {
+        Ok(some) => verb(&some),
+        Err(unknown) => {
+            print::complaint(&unknown);
+            ExitCode::from(2)
+        }
+    })
+}
+
+/// Takes a region out of traffic, or lets it back in.
+fn toward(folder: &Path, args: &traffic::Args, way: traffic::Way, json: bool) -> ExitCode {
+    match find(folder, &args.named) {
+        Ok((environment, region)) => on(folder, &environment.name, |environment| {
+            command::traffic(args, way, environment, &region.name, json)
+        }),
+        Err(code) => code,
+    }
+}
+
 /// A region of the catalogue and its environment.
 fn find(folder: &Path, named: &Named) -> Result<(Environment, Region), ExitCode> {
     let refuse = |wrong: &dyn std::fmt::Display| {
@@ -183,14 +260,22 @@ fn find(folder: &Path, named: &Named) -> Result<(Environment, Region), ExitCode>
     Ok((environment.clone(), region.clone()))
 }
 
+/// A freeze; the catalogue's check has seen to it that its days are there.
+fn freeze(freeze: &types::Freeze) -> Option<Freeze> {
+    let (from, until) = (freeze.from.get()?, freeze.until.get()?);
+    Some(Freeze { from, until, why: freeze.why.to_string() })
+}
+
 /// What a promotion needs to know of an environment.
 fn targets_of(catalogue: &Catalogue, environment: &Environment) -> targets::Environment {
     let waves = environment.waves().into_iter().map(|wave| {
         let targets = wave.regions.into_iter().map(|region| targets::Target {
             region: region.name.clone(),
             context: region.context.value.to_string(),
-            vault: region.vault.value.clone(),
             watcher: region.watcher.as_ref().map(|watcher| watcher.value.to_string()),
+            nodes: region.pools.value.values().map(|pool| u64::from(pool.max)).sum(),
+            pods: u32::from(environment.settings.workload.max),
+            vault: region.vault.value.clone(),
             secrets: environment.settings.secrets.keys().map(ToString::to_string).collect(),
             values: render::values(environment, region),
         });
@@ -199,6 +284,17 @@ fn targets_of(catalogue: &Catalogue, environment: &Environment) -> targets::Envi
     targets::Environment {
         name: environment.name.clone(),
         next: catalogue.after(environment).map(|next| next.name.clone()),
+        before: catalogue.before(environment).map(|before| targets::Before {
+            name: before.name.clone(),
+            regions: before
+                .regions
+                .iter()
+                .map(|region| (region.name.clone(), region.context.value.to_string()))
+                .collect(),
+        }),
+        domain: environment.settings.domain.to_string(),
+        freezes: environment.settings.freezes.iter().flatten().filter_map(freeze).collect(),
+        gates: Limits::of(&environment.settings.bake, &environment.settings.gates),
         waves: waves.collect(),
     }
 }

@@ -11,29 +11,105 @@ use tokio::sync::watch::{Receiver, Sender, channel};
 
 use crate::bootstrap;
 use crate::catalogue::{self, region::Region};
+use crate::cluster::access;
 use crate::promote::targets::Environment;
-use crate::promote::{self, Ending};
+use crate::promote::{self, Ending, rollback};
 use crate::rotate;
 use crate::status;
 use crate::vault::apply;
-use crate::{logging, watch};
+use crate::{drift, history, logging, probe, traffic, watch};
 
 /// Exit code of a run that a second signal ended wherever it was.
 const INTERRUPTED: u8 = 4;
 
 /// `regions promote`.
 pub fn promote(args: &promote::Args, environment: &Environment, json: bool) -> ExitCode {
+    carry_out(async |stop| promoted(&promote::run(args, environment, json, stop).await, json))
+}
+
+/// `regions rollback`.
+pub fn rollback(args: &rollback::Args, environment: &Environment, json: bool) -> ExitCode {
+    carry_out(async |stop| promoted(&rollback::run(args, environment, json, stop).await, json))
+}
+
+fn promoted(report: &promote::Report, json: bool) -> u8 {
+    if json {
+        print_json(report);
+    } else if matches!(report.outcome, Ending::Done | Ending::NoChange | Ending::Planned) {
+        print(&report.summary());
+    } else {
+        let _ = write!(std::io::stderr(), "{}", report.summary());
+    }
+    report.outcome.code()
+}
+
+/// `regions drain` and `regions restore`.
+pub fn traffic(
+    args: &traffic::Args,
+    way: traffic::Way,
+    environment: &Environment,
+    region: &str,
+    json: bool,
+) -> ExitCode {
     carry_out(async |stop| {
-        let report = promote::run(args, environment, json, stop).await;
+        let report = traffic::run(args, way, environment, region, stop).await;
         if json {
             print_json(&report);
-        } else if matches!(report.outcome, Ending::Done | Ending::NoChange | Ending::Planned) {
-            print(&report.summary());
+        } else if report.outcome.code() == 0 {
+            print(&report.text());
         } else {
-            let _ = write!(std::io::stderr(), "{}", report.summary());
+            let _ = write!(std::io::stderr(), "{}", report.text());
         }
         report.outcome.code()
     })
+}
+
+/// `regions probe`.
+pub fn probe(args: &probe::report::Args, environment: &Environment, json: bool) -> ExitCode {
+    carry_out(async |_| match probe::report::read(args, environment).await {
+        Ok(probe) => shown(&probe, &probe.text(), probe.code(), json),
+        Err(why) => {
+            let _ = writeln!(std::io::stderr(), "{why}");
+            2
+        }
+    })
+}
+
+/// `regions history`.
+pub fn history(args: &history::Args, environment: &Environment, json: bool) -> ExitCode {
+    carry_out(async |_| match access::kubeconfig(args.kubeconfig.as_deref()) {
+        Ok(kubeconfig) => {
+            let history = history::read(environment, &kubeconfig).await;
+            shown(&history, &history.text(), history.code(), json)
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error}");
+            2
+        }
+    })
+}
+
+/// `regions diff`.
+pub fn diff(args: &drift::Args, environment: &Environment, json: bool) -> ExitCode {
+    carry_out(async |_| match access::kubeconfig(args.kubeconfig.as_deref()) {
+        Ok(kubeconfig) => {
+            let drift = drift::read(environment, &kubeconfig).await;
+            shown(&drift, &drift.text(), drift.code(), json)
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error}");
+            2
+        }
+    })
+}
+
+fn shown(value: &impl Serialize, text: &str, code: u8, json: bool) -> u8 {
+    if json {
+        print_json(value);
+    } else {
+        print(text);
+    }
+    code
 }
 
 /// `regions status`.

@@ -11,6 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 #[derive(Debug)]
 pub struct Progress {
     bars: Option<MultiProgress>,
+    is_silent: bool,
 }
 
 /// One region's progress.
@@ -18,13 +19,19 @@ pub struct Progress {
 pub struct Line {
     region: String,
     bar: Option<ProgressBar>,
+    is_silent: bool,
     last: Mutex<String>,
 }
 
 impl Progress {
     /// Progress that moves on a terminal.
     pub fn new() -> Self {
-        Self { bars: std::io::stderr().is_terminal().then(MultiProgress::new) }
+        Self { bars: std::io::stderr().is_terminal().then(MultiProgress::new), is_silent: false }
+    }
+
+    /// Progress that nobody sees.
+    pub fn silent() -> Self {
+        Self { bars: None, is_silent: true }
     }
 
     /// A region's line.
@@ -37,7 +44,7 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        Line { region: region.to_owned(), bar, last: Mutex::default() }
+        Line { region: region.to_owned(), bar, is_silent: self.is_silent, last: Mutex::default() }
     }
 
     /// A line that stays.
@@ -46,6 +53,7 @@ impl Progress {
         let write = || drop(writeln!(std::io::stderr(), "{text}"));
         match &self.bars {
             Some(bars) => bars.suspend(write),
+            None if self.is_silent => {}
             None => write(),
         }
     }
@@ -67,6 +75,7 @@ impl Line {
         text.clone_into(&mut last);
         match &self.bar {
             Some(bar) => bar.set_message(text.to_owned()),
+            None if self.is_silent => {}
             None => drop(writeln!(std::io::stderr(), "  {}: {text}", self.region)),
         }
     }

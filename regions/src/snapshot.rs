@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::cluster::error::ClusterError;
 use crate::cluster::{Applied, Cluster, NAMESPACE};
 use crate::plan::conflict::Conflict;
-use crate::plan::object::{Object, ObjectRef};
+use crate::plan::object::{Object, ObjectRef, fence_of};
 use crate::plan::record::Wanted;
 use crate::plan::{Observed, Snapshot, Stored};
 
@@ -23,11 +23,12 @@ pub async fn observe(
     wanted: Wanted,
 ) -> Result<Snapshot, Vec<ClusterError>> {
     let one = |error| vec![error];
-    let namespace_exists = cluster.has_namespace(NAMESPACE).await.map_err(one)?;
+    let fence = cluster.namespace_fence().await.map_err(one)?;
+    let (namespace_exists, fence) = (fence.is_some(), fence.unwrap_or(0).max(cluster.fence()));
     let records = if namespace_exists { cluster.records().await.map_err(one)? } else { Vec::new() };
 
     let looked = stream::iter(objects)
-        .map(|object| look(cluster, object, namespace_exists))
+        .map(|object| look(cluster, object, namespace_exists, fence))
         .buffered(AT_ONCE)
         .collect::<Vec<_>>()
         .await;
@@ -60,9 +61,16 @@ async fn look(
     cluster: &Cluster,
     mut object: Object,
     namespace_exists: bool,
+    fence: u64,
 ) -> Result<(Observed, Vec<Conflict>), ClusterError> {
     cluster.place(&mut object, NAMESPACE).await?;
     let live = cluster.get(&object.id).await?;
+    if let Some(live) = &live {
+        // Whoever deletes it meanwhile does not want it back.
+        object.value["metadata"]["uid"] = live["metadata"]["uid"].clone();
+    }
+    // The fence is no part of the difference: the one that stands there, or that a new object would be judged by.
+    object.fence(live.as_ref().map_or(fence, fence_of));
     let in_missing_namespace = !namespace_exists && object.id.namespace.as_deref() == Some(NAMESPACE);
     if in_missing_namespace {
         return Ok((Observed { object, live, applied: None }, Vec::new()));

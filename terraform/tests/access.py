@@ -30,7 +30,8 @@ PROMOTER = [
     *[(verb, "admissionregistration.k8s.io", resource, "fence.meridian.meridian.internal", "")
       for verb in ("get", "create", "patch", "delete")
       for resource in ("validatingadmissionpolicies", "validatingadmissionpolicybindings")],
-    ("list", "", "pods", "", "meridian"), ("list", "apps", "replicasets", "", "meridian"),
+    ("list", "", "pods", "", "meridian"), ("patch", "", "pods", "", "meridian"), ("list", "", "nodes", "", ""), ("list", "", "pods", "", ""),
+    ("list", "apps", "replicasets", "", "meridian"),
     ("update", "", "configmaps", "release-1", "meridian"),
 ]
 BOTH = [

@@ -32,6 +32,9 @@ pub(crate) fn status(environment: &str, output: Output) -> Result<()> {
         "export SSL_CERT_FILE={}   # for who pushes to the registry or pulls from it",
         state.registry.authority.display()
     );
+    if let Some(authority) = &state.public_authority {
+        println!("export PUBLIC_CA={}   # vouches for what clients are shown", authority.display());
+    }
     if let Some(authorities) = &state.vault_authorities {
         println!("export VAULT_CACERT={}", authorities.display());
     }

@@ -24,7 +24,7 @@ use crate::http::{Answer, Client, StatusCode};
 pub struct Target {
     /// Its name, for people.
     pub name: String,
-    /// Its region.
+    /// Its region; empty where it is before all of them.
     pub region: String,
     /// What became of the requests to it.
     pub tally: Tally,
@@ -49,6 +49,11 @@ impl Target {
     pub fn before(name: &str, region: &str, client: Client) -> Self {
         let (name, region, connections) = (name.to_owned(), region.to_owned(), Connections::new(client));
         Target { name, region, tally: Tally::default(), pod: None, fresh: false, again: None, connections }
+    }
+
+    /// What stands before all regions: any of them may answer.
+    pub fn anywhere(name: &str, client: Client) -> Self {
+        Self::before(name, "", client)
     }
 
     /// Gives each request a connection of its own; otherwise connections are kept alive.
@@ -104,7 +109,8 @@ impl Target {
                 pod: String,
             }
             let Region { region, pod } = answer.json().map_err(told)?;
-            let ours = region == self.region && self.pod.as_ref().is_none_or(|own| *own == pod);
+            let here = self.region.is_empty() || region == self.region;
+            let ours = here && self.pod.as_ref().is_none_or(|own| *own == pod);
             ours.then_some(()).ok_or_else(|| format!("answered by {pod} in {region}"))
         });
         self.tally.note(Kind::Region, due, outcome);

@@ -16,6 +16,8 @@ mod load;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod promotions;
+#[cfg(test)]
 mod rotations;
 #[cfg(test)]
 mod world;

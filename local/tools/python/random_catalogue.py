@@ -46,7 +46,8 @@ def environment(chance, waves, schemas):
         f"domain: {name(chance, 20)}.{word(chance)}",
         f"waves: [{', '.join(waves)}]",
         f"bake: {{ time: {chance.randint(1, 24)}h, samples: {chance.randint(1, 10**9)} }}",
-        f"gates: {{ error_ratio: 0.{chance.randint(1, 999):03}, latency_p99: {chance.randint(1, 60000)}ms }}",
+        f"gates: {{ error_ratio: 0.{chance.randint(1, 999):03}, latency_p99: {chance.randint(1, 60000)}ms"
+        f"{chance.choice(['', f', client_error_shift: 0.{chance.randint(1, 999):03}'])} }}",
         f"ceilings: {{ token_life: {life}s, jwks_max_age: {chance.randint(1, life)}s, "
         f"leeway: {chance.randint(1, min(300, life - 1))}s, skew: {chance.randint(1, min(300, life - 1))}s }}",
         "secrets:", *(f"  {secret}" for secret in SECRETS + more),
@@ -56,8 +57,12 @@ def environment(chance, waves, schemas):
 
 
 def logins(chance):
-    """Who logs in to Vault and is no pod."""
+    """Who logs in to Vault and is no pod, and when nothing is promoted."""
     lines = []
+    if chance.random() < 0.3:
+        years = sorted(chance.sample(range(2026, 2099), 2))
+        moments = [f"'{year}-{chance.randint(1, 12):02}-{chance.randint(1, 28):02}T{chance.randint(0, 23):02}:00:00Z'" for year in years]
+        lines += ["freezes:", f"  - {{ from: {moments[0]}, until: {moments[1]}, why: {word(chance)} }}"]
     if chance.random() < 0.5:
         who = chance.sample(["service", "watcher", "promoter", "rotator"], chance.randint(1, 4))
         lines.append(f"approle: [{', '.join(who)}]")

@@ -109,8 +109,12 @@ impl Draft {
         let mut node = &self.root;
         let mut position = node.position;
         for key in path {
-            let Some(entry) = node.get(key) else { break };
-            (node, position) = (&entry.value, entry.position);
+            let item = key.parse().ok().and_then(|index: usize| node.item(index));
+            match (node.get(key), item) {
+                (Some(entry), _) => (node, position) = (&entry.value, entry.position),
+                (None, Some(item)) => (node, position) = (item, item.position),
+                (None, None) => break,
+            }
         }
         Place::at(&self.file, position)
     }

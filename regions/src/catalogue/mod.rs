@@ -109,6 +109,11 @@ impl Catalogue {
     pub fn after(&self, environment: &Environment) -> Option<&Environment> {
         self.environments.iter().find(|other| other.settings.order > environment.settings.order)
     }
+
+    /// The environment that a release must have been promoted to before, if any.
+    pub fn before(&self, environment: &Environment) -> Option<&Environment> {
+        self.environments.iter().rev().find(|other| other.settings.order < environment.settings.order)
+    }
 }
 
 impl Environment {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration as StdDuration;
 
 use ipnet::Ipv4Net;
+use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -149,6 +150,25 @@ text!(
     Uuid, 36, "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
     "an id such as 9f3c2a1e-0b4d-4c5e-8f6a-7b8c9d0e1f2a, in small letters"
 );
+
+text!(
+    /// Why something is so, for people.
+    Reason, 200, "^[^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f][^\\x00-\\x1f\\x7f]*$",
+    "a reason in one line, at most 200 characters"
+);
+text!(
+    /// A moment, in UTC.
+    Moment, 20,
+    "^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$",
+    "a moment in UTC, such as '2026-12-18T18:00:00Z', in quotes"
+);
+
+impl Moment {
+    /// The moment; nothing for a day that the month does not have.
+    pub fn get(&self) -> Option<Timestamp> {
+        self.0.parse().ok()
+    }
+}
 
 /// A span of time above zero, written as a whole number and one unit: `250ms`, `5s`, `10m` or `1h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

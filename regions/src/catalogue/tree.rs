@@ -44,6 +44,14 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// An item, if this is a list that has it.
+    pub(super) fn item(&self, index: usize) -> Option<&Node> {
+        match &self.kind {
+            Kind::List(nodes) => nodes.get(index),
+            _ => None,
+        }
+    }
+
     /// The value of a key, if this is a map that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Entry> {
         match &self.kind {

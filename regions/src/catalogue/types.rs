@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{
     Cidr, ContextName, DomainName, Duration, HttpAddress, HttpsAddress, Issuer, Location, MachineType,
-    PoolName, ProjectId, SecretName, Uuid, WaveName, Zone,
+    Moment, PoolName, ProjectId, Reason, SecretName, Uuid, WaveName, Zone,
 };
 
 /// An environment: what all of its regions share.
@@ -44,6 +44,10 @@ pub struct EnvironmentFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<Identity>", length(min = 1), extend("uniqueItems" = true))]
     pub approle: Option<Vec<Identity>>,
+    /// Times in which nothing is promoted to the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<Freeze>", length(min = 1, max = 50))]
+    pub freezes: Option<Vec<Freeze>>,
     /// Keys of a region that every region has unless it gives its own, which replaces the default whole.
     #[serde(default, skip_serializing_if = "RegionKeys::is_empty")]
     pub defaults: RegionKeys,
@@ -71,6 +75,28 @@ pub struct Gates {
     pub error_ratio: f64,
     /// Time within which 99 of 100 requests are answered, 1ms to 1m.
     pub latency_p99: Duration,
+    /// By how much the share of answers from 400 to 499 may be over the former release's, between 0 and 1; 0.05 where
+    /// absent.
+    #[serde(default = "shift")]
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
+    pub client_error_shift: f64,
+}
+
+fn shift() -> f64 {
+    0.05
+}
+
+/// A time in which nothing is promoted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Freeze {
+    /// Its begin.
+    pub from: Moment,
+    /// Its end, after its begin.
+    pub until: Moment,
+    /// Why, for whoever is refused.
+    pub why: Reason,
 }
 
 /// The most that the service lets its configuration say.

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use kube::core::Status;
 
+/// The policy that refuses what comes from a run that lost its Lease; the chart has it.
+pub const FENCE_POLICY: &str = "fence.meridian.meridian.internal";
+
 /// A call that failed: in which region, what it was to do, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("{region}: {verb} {object}: {cause}; {}", .cause.advice(context))]
@@ -92,6 +95,11 @@ impl Cause {
         }
     }
 
+    /// Whether a region's fence refused it: another run has taken the region over.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Api(status) if status.message.contains(FENCE_POLICY))
+    }
+
     /// What to do next.
     fn advice(&self, context: &str) -> String {
         match self {
@@ -102,7 +110,14 @@ impl Cause {
             Self::Unauthorized(_) => {
                 format!("get new credentials for context {context}, then run again")
             }
+            Self::Api(_) if self.is_fenced() => {
+                "see what the other run does with `regions status`, then run again".into()
+            }
             Self::Api(status) => match status.code {
+                403 if is_policy(status) => {
+                    "a policy of the cluster refuses it: correct the release, or ask whoever keeps the policy"
+                        .into()
+                }
                 403 => format!(
                     "grant it, or see what is granted with `kubectl --context {context} auth can-i --list`"
                 ),
@@ -135,6 +150,12 @@ impl fmt::Display for Cause {
             Self::Api(status) => write!(f, "{} ({})", status.message, status.code),
         }
     }
+}
+
+/// Whether a policy refused what the caller has the right to write.
+fn is_policy(status: &Status) -> bool {
+    let says = |what| status.message.contains(what);
+    says("ValidatingAdmissionPolicy") || says("admission webhook") || says("violates PodSecurity")
 }
 
 /// Whether the object does not fit its schema, which the API server calls an internal error.
@@ -193,6 +214,20 @@ mod tests {
             "eu: apply Deployment meridian/service: nope (403); \
              grant it, or see what is granted with `kubectl --context meridian-qa-eu auth can-i --list`"
         );
+    }
+
+    #[test]
+    fn a_policy_that_refuses_is_told_from_a_right_that_lacks() {
+        let advice = |message: &str| {
+            let status = Status::failure(message, "Forbidden").with_code(403);
+            Cause::Api(status.boxed()).advice("eu")
+        };
+        let fence = "configmaps \"a\" is forbidden: ValidatingAdmissionPolicy 'fence.meridian.meridian.internal' with binding \
+                     'fence.meridian.meridian.internal' denied request: fence 1 is lower than 2";
+        assert_eq!(advice(fence), "see what the other run does with `regions status`, then run again");
+        let other = "ValidatingAdmissionPolicy 'images' with binding 'images' denied request: unsigned";
+        assert!(advice(other).starts_with("a policy of the cluster refuses it"));
+        assert!(advice("User \"a\" cannot patch resource").starts_with("grant it"));
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! A region's API server: every call has a bound, a region's name in its error, and a way to be tried again.
 
 pub mod access;
+pub mod ends;
 pub mod error;
+pub mod fence;
 pub mod forward;
 pub mod leases;
+pub mod nodes;
 mod objects;
 mod records;
+mod traffic;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -42,6 +46,7 @@ pub struct Cluster {
     client: kube::Client,
     patience: Patience,
     served: Arc<Mutex<BTreeMap<String, Vec<APIResource>>>>,
+    fence: u64,
 }
 
 impl Cluster {
@@ -78,7 +83,24 @@ impl Cluster {
     /// A region whose client is there already.
     pub(crate) fn of(region: &str, context: &str, client: kube::Client, patience: Patience) -> Self {
         let (region, context) = (region.to_owned(), context.to_owned());
-        Self { region, context, client, patience, served: Arc::default() }
+        Self { region, context, client, patience, served: Arc::default(), fence: 0 }
+    }
+
+    /// The same, whose writes carry this fence.
+    #[must_use]
+    pub fn fenced(&self, fence: u64) -> Self {
+        Self { fence, ..self.clone() }
+    }
+
+    /// The same, spoken to in another way.
+    #[must_use]
+    pub fn patient(&self, patience: Patience) -> Self {
+        Self { patience, ..self.clone() }
+    }
+
+    /// What all that is written carries; 0 where the region's Lease is not held.
+    pub fn fence(&self) -> u64 {
+        self.fence
     }
 
     /// The region's name.

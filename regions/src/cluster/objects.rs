@@ -82,6 +82,11 @@ impl Cluster {
         let mut how = PatchParams::apply(OWNER).validation(ValidationDirective::Strict);
         how.dry_run = dry_run;
         let verb = if dry_run { "apply (dry run)" } else { "apply" };
+        let mut object = object.clone();
+        if !dry_run {
+            object.fence(self.fence);
+        }
+        let object = &object;
         let patch = Patch::Apply(&object.value);
         let answer =
             self.call(verb, &object.id.to_string(), || Ok(path.patch(&object.id.name, &how, &patch)?)).await;
@@ -92,6 +97,21 @@ impl Cluster {
                 if conflicts.is_empty() { Err(error) } else { Ok(Applied::Conflicts(conflicts)) }
             }
         }
+    }
+
+    /// The object as it would be if everything that it says were forced. Nothing is written.
+    ///
+    /// # Errors
+    /// When the API server refuses the object or cannot be asked.
+    pub async fn would_be(&self, object: &Object) -> Result<Value, ClusterError> {
+        let path = self.path(&object.id).await?;
+        let mut how = PatchParams::apply(OWNER).force();
+        how.dry_run = true;
+        let patch = Patch::Apply(&object.value);
+        self.call("apply (dry run)", &object.id.to_string(), || {
+            Ok(path.patch(&object.id.name, &how, &patch)?)
+        })
+        .await
     }
 
     /// Applies an object on the server's side, over the version that it names where it names one, whoever owned its
@@ -257,7 +277,7 @@ impl Cluster {
     }
 
     /// The address of the object's kind.
-    async fn path(&self, id: &ObjectRef) -> Result<Request, ClusterError> {
+    pub(super) async fn path(&self, id: &ObjectRef) -> Result<Request, ClusterError> {
         let resource = self.resource(id).await?;
         let root = if id.group().is_empty() { "api" } else { "apis" };
         let namespace = match (&id.namespace, resource.namespaced) {

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::error::{Cause, ClusterError};
 use super::{Cluster, NAMESPACE};
 use crate::plan::Stored;
-use crate::plan::object::OWNER;
-use crate::plan::record::{Record, State};
+use crate::plan::object::{FENCE, OWNER, OWNER_LABEL};
+use crate::plan::record::Record;
 
 /// Label of every record, with [`KIND`] as its value.
 const LABEL: &str = "meridian.internal/record";
@@ -58,12 +58,39 @@ impl Cluster {
         Ok(records)
     }
 
+    /// The names of every release record.
+    ///
+    /// # Errors
+    /// When the region cannot be asked.
+    pub(super) async fn record_names(&self) -> Result<Vec<String>, ClusterError> {
+        let maps: Vec<Value> =
+            self.list("api/v1", "configmaps", NAMESPACE, &format!("{LABEL}={KIND}")).await?;
+        Ok(maps.iter().filter_map(|map| map["metadata"]["name"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// What a record keeps beside itself: the files that Helm was given, by name, and what it rendered.
+    ///
+    /// # Errors
+    /// When the region cannot be asked, or there is no such record.
+    pub async fn kept(&self, number: u64) -> Result<(BTreeMap<String, String>, String), ClusterError> {
+        let name = name(number);
+        let map: ConfigMap = self
+            .call("get", &shown(&name), || Ok(path().get(&name, &kube::api::GetParams::default())?))
+            .await?;
+        let mut values = map.data;
+        values.remove("record.json");
+        let manifest = values.remove("manifest.yaml");
+        let lacks = || Cause::Unexpected("the record lacks manifest.yaml".into());
+        let manifest = manifest.ok_or_else(|| self.error("read", &shown(&name), lacks()))?;
+        Ok((values, manifest))
+    }
+
     /// Writes a new record.
     ///
     /// # Errors
     /// When another run wrote one with this number, or the region cannot be asked.
     pub async fn create_record(&self, new: &NewRecord) -> Result<Stored, ClusterError> {
-        let body = body(new, None);
+        let body = body(new, None, self.fence());
         let name = name(new.record.number);
         let how = PostParams { field_manager: Some(OWNER.to_owned()), ..PostParams::default() };
         let answer = self.call("create", &shown(&name), || Ok(path().create(&how, bytes(&body))?)).await;
@@ -75,7 +102,7 @@ impl Cluster {
     /// # Errors
     /// When somebody else did, or the region cannot be asked.
     pub async fn replace_record(&self, new: &NewRecord, over: &str) -> Result<Stored, ClusterError> {
-        let body = body(new, Some(over));
+        let body = body(new, Some(over), self.fence());
         let name = name(new.record.number);
         let how = PostParams { field_manager: Some(OWNER.to_owned()), ..PostParams::default() };
         let answer =
@@ -89,10 +116,11 @@ impl Cluster {
     /// When somebody did, or the region cannot be asked.
     pub async fn update_record(&self, record: &Record, over: &str) -> Result<Stored, ClusterError> {
         let name = name(record.number);
-        let patch = json!({
-            "metadata": {"resourceVersion": over, "labels": {STATE_LABEL: record.state.as_str()}},
+        let mut patch = json!({
+            "metadata": {"resourceVersion": over, "labels": labels(record)},
             "data": {"record.json": text(record)},
         });
+        fence(&mut patch, self.fence());
         let how = kube::api::PatchParams { field_manager: Some(OWNER.to_owned()), ..Default::default() };
         let patch = kube::api::Patch::Merge(&patch);
         let answer = self.call("update", &shown(&name), || Ok(path().patch(&name, &how, &patch)?)).await;
@@ -170,8 +198,19 @@ fn bytes(body: &Value) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
-fn body(new: &NewRecord, over: Option<&str>) -> Value {
-    let state: State = new.record.state;
+/// Records carry the owner's label, so that the region's fence judges them as well; no release names them, so
+/// nothing ever prunes them.
+fn labels(record: &Record) -> Value {
+    json!({LABEL: KIND, STATE_LABEL: record.state.as_str(), OWNER_LABEL: OWNER})
+}
+
+fn fence(body: &mut Value, fence: u64) {
+    if fence > 0 {
+        body["metadata"]["annotations"][FENCE] = fence.to_string().into();
+    }
+}
+
+fn body(new: &NewRecord, over: Option<&str>, fenced: u64) -> Value {
     let mut data: BTreeMap<&str, &str> = new.values.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let record = text(&new.record);
     data.insert("record.json", &record);
@@ -182,10 +221,11 @@ fn body(new: &NewRecord, over: Option<&str>) -> Value {
         "metadata": {
             "name": name(new.record.number),
             "namespace": NAMESPACE,
-            "labels": {LABEL: KIND, STATE_LABEL: state.as_str()},
+            "labels": labels(&new.record),
         },
         "data": data,
     });
+    fence(&mut body, fenced);
     if let Some(over) = over {
         body["metadata"]["resourceVersion"] = over.into();
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use similar::TextDiff;
 
-use super::object::{DOMAIN, OWNER, ObjectRef};
+use super::object::{DOMAIN, FENCE, OWNER, ObjectRef};
 
 /// Fields that the API server keeps for itself; they say nothing about what a release changes.
 const SERVER_FIELDS: [&str; 6] =
@@ -107,17 +107,27 @@ fn marks(value: &Value) -> Vec<(&String, &Value)> {
         .iter()
         .filter_map(|pointer| value.pointer(pointer).and_then(Value::as_object))
         .flat_map(Map::iter)
-        .filter(|(key, _)| key.starts_with(DOMAIN))
+        .filter(|(key, _)| key.starts_with(DOMAIN) && *key != FENCE)
         .collect()
 }
 
 /// The fields that this tool owns by its applies. An apply that changes only these is still a write.
-fn owned(value: &Value) -> Option<&Value> {
+fn owned(value: &Value) -> Option<Value> {
     let entries = value.pointer("/metadata/managedFields")?.as_array()?;
     let own = |entry: &&Value| {
         entry["manager"] == OWNER && entry["operation"] == "Apply" && entry.get("subresource").is_none()
     };
-    entries.iter().find(own)?.get("fieldsV1")
+    let mut fields = entries.iter().find(own)?.get("fieldsV1")?.clone();
+    // The fence is on all that was written, and is no part of a release.
+    if let Some(annotations) = fields.pointer_mut("/f:metadata/f:annotations").and_then(Value::as_object_mut)
+    {
+        annotations.remove(&format!("f:{FENCE}"));
+        let nothing_left = annotations.keys().all(|key| key == ".");
+        if nothing_left && let Some(metadata) = fields["f:metadata"].as_object_mut() {
+            metadata.remove("f:annotations");
+        }
+    }
+    Some(fields)
 }
 
 fn yaml(value: &Value) -> String {
@@ -249,12 +259,15 @@ mod tests {
     }
 
     #[test]
-    fn own_marks_and_ownership_are_bookkeeping() {
+    fn own_marks_and_ownership_are_bookkeeping_and_the_fence_is_nothing() {
         let live = object("app:1", &json!({"fence": "1"}));
-        for other in [json!({"fence": "2"}), json!({"fence": "1", "fields": {"f:spec": {}}})] {
-            let change = compare(&id(), Some(&live), &object("app:1", &other)).unwrap();
-            assert_eq!((change.kind, change.text.as_str()), (ChangeKind::Bookkeeping, ""));
-        }
+        let change =
+            compare(&id(), Some(&live), &object("app:1", &json!({"fields": {"f:spec": {}}}))).unwrap();
+        assert_eq!((change.kind, change.text.as_str()), (ChangeKind::Bookkeeping, ""));
+        let fenced = json!({"f:metadata": {"f:annotations": {".": {}, "f:meridian.internal/fence": {}}}});
+        let of = |fields| object("app:1", &json!({"fence": "2", "fields": fields}));
+        assert_eq!(compare(&id(), Some(&of(json!({"f:metadata": {}}))), &of(fenced)), None);
+        assert_eq!(compare(&id(), Some(&live), &object("app:1", &json!({"fence": "2"}))), None);
     }
 
     #[test]

@@ -6,8 +6,11 @@ use super::object::{Object, ObjectRef};
 
 /// Kinds in the order in which they are applied: what others refer to comes first, workloads come last.
 /// Kinds that are not named here come just before the workloads.
-const FIRST: [&str; 16] = [
+const FIRST: [&str; 18] = [
     "Namespace",
+    // What fences off late writes comes before what is written.
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
     "CustomResourceDefinition",
     "PriorityClass",
     "ResourceQuota",

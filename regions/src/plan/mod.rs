@@ -4,11 +4,16 @@
 
 pub mod conflict;
 pub mod diff;
+pub mod gate;
 pub mod manifest;
+pub mod needs;
 pub mod object;
+pub mod owner;
+pub mod promotion;
 pub mod readiness;
 pub mod record;
 pub mod rotation;
+pub mod traffic;
 pub mod vault;
 pub mod view;
 
@@ -18,7 +23,7 @@ use serde_json::Value;
 use conflict::Conflict;
 use diff::Change;
 use object::{OWNER, OWNER_LABEL, Object, ObjectRef};
-use record::{HISTORY, Record, State, Wanted};
+use record::{HISTORY, Intent, Record, Run, State, Wanted};
 
 /// Kinds that are never pruned: others' data would go with them.
 const NEVER_PRUNED: [&str; 3] = ["Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"];
@@ -113,8 +118,15 @@ pub enum Step {
         /// Its version when it was seen.
         resource_version: String,
     },
-    /// Write that the release is applied.
-    FinishRecord,
+    /// Write that the release of this record goes, and why.
+    MarkUndoing {
+        /// The record.
+        stored: Box<Stored>,
+        /// Why.
+        why: String,
+    },
+    /// Write how far the release has come.
+    FinishRecord(State),
     /// Delete a record that history no longer keeps.
     DropRecord(Stored),
 }
@@ -160,34 +172,68 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Result<Plan, Vec<Conflict>> 
             at_least: objects().filter_map(|scaler| floor(scaler, object)).max().unwrap_or(0),
         });
 
-    let current = snapshot.records.first().filter(|stored| stored.record.is_for(&snapshot.wanted));
-    let done = current.is_some_and(|stored| stored.record.state == State::Applied);
+    let unchanged = applies.is_empty() && prunes.is_empty();
     let mut steps = Vec::new();
-    if done && applies.is_empty() && prunes.is_empty() {
-        steps.extend(awaits);
-    } else {
-        if !snapshot.namespace_exists {
-            steps.push(Step::CreateNamespace);
-        }
-        let unfinished = snapshot.records.iter().skip(usize::from(current.is_some()));
-        let unfinished = unfinished.filter(|stored| stored.record.state == State::Applying);
-        steps.extend(unfinished.cloned().map(Step::CloseRecord));
-        steps.push(begin(snapshot, current, now));
-        steps.extend(applies);
-        steps.extend(awaits);
-        // After the new pods are ready: pods of the former release may still read what it left over.
-        steps.extend(prunes);
-        steps.push(Step::FinishRecord);
+    let (first, last) = match &snapshot.wanted.intent {
+        Intent::Run(run) => run_steps(snapshot, run, unchanged, now),
+        Intent::Undo { number, why } => undo_steps(snapshot, *number, why),
+    };
+    let writes = !first.is_empty() || !unchanged;
+    if writes && !snapshot.namespace_exists {
+        steps.push(Step::CreateNamespace);
     }
-    steps.extend(outdated(snapshot, current.is_some()).map(Step::DropRecord));
+    let begins = first.iter().any(|step| matches!(step, Step::BeginRecord { over: None, .. }));
+    steps.extend(first);
+    steps.extend(applies);
+    steps.extend(awaits);
+    // After the new pods are ready: pods of the former release may still read what it left over.
+    steps.extend(prunes);
+    steps.extend(last.filter(|_| writes));
+    steps.extend(outdated(snapshot, begins).map(Step::DropRecord));
     Ok(Plan { region: snapshot.region.clone(), changes, steps })
 }
 
-fn begin(snapshot: &Snapshot, current: Option<&Stored>, now: Timestamp) -> Step {
+/// What comes before and after the objects of a release that is to run.
+fn run_steps(snapshot: &Snapshot, run: &Run, unchanged: bool, now: Timestamp) -> (Vec<Step>, Option<Step>) {
+    let newest = snapshot.records.first().filter(|stored| stored.record.is_for(&snapshot.wanted));
+    let done = |state| state == State::Applied || (run.bakes && state == State::Baking);
+    if unchanged && newest.is_some_and(|stored| done(stored.record.state)) {
+        return (Vec::new(), None);
+    }
+    // A run that was killed, or came to nothing, goes on under its number. What was applied, or undone, stays in
+    // the history as it is.
+    let goes_on = |state| matches!(state, State::Applying | State::Baking | State::Failed);
+    let current = newest.filter(|stored| goes_on(stored.record.state));
+    let others = snapshot.records.iter().skip(usize::from(current.is_some()));
+    let unfinished = others.filter(|stored| stored.record.state.is_open());
+    let mut first: Vec<Step> = unfinished.cloned().map(Step::CloseRecord).collect();
+    first.push(begin(snapshot, run, current, now));
+    let end = if run.bakes { State::Baking } else { State::Applied };
+    (first, Some(Step::FinishRecord(end)))
+}
+
+/// What comes before and after the objects of a release that takes another's place again.
+fn undo_steps(snapshot: &Snapshot, number: u64, why: &str) -> (Vec<Step>, Option<Step>) {
+    let failed = snapshot.records.iter().find(|stored| stored.record.number == number);
+    match failed.filter(|stored| stored.record.state != State::Undone) {
+        Some(stored) => {
+            let mark = Step::MarkUndoing { stored: Box::new(stored.clone()), why: why.to_owned() };
+            (vec![mark], Some(Step::FinishRecord(State::Undone)))
+        }
+        None => (Vec::new(), None),
+    }
+}
+
+fn begin(snapshot: &Snapshot, run: &Run, current: Option<&Stored>, now: Timestamp) -> Step {
     let wanted = &snapshot.wanted;
     let newest = snapshot.records.first().map_or(0, |stored| stored.record.number);
+    let number = current.map_or(newest + 1, |stored| stored.record.number);
+    let former = snapshot.records.iter().map(|stored| &stored.record);
+    let former = former
+        .filter(|record| record.number < number && record.state == State::Applied)
+        .max_by_key(|record| record.number);
     let record = Record {
-        number: current.map_or(newest + 1, |stored| stored.record.number),
+        number,
         state: State::Applying,
         attempt: current.map_or(1, |stored| stored.record.attempt + 1),
         release: wanted.release.clone(),
@@ -195,6 +241,11 @@ fn begin(snapshot: &Snapshot, current: Option<&Stored>, now: Timestamp) -> Step 
         manifest_sha256: wanted.manifest_sha256.clone(),
         objects: snapshot.objects.iter().map(|observed| observed.object.id.clone()).collect(),
         provenance: wanted.provenance.clone(),
+        promotion: run.promotion.clone(),
+        former: former.map(|record| record.number),
+        restores: run.restores,
+        passed: None,
+        secrets: run.secrets.clone(),
         started: now,
         finished: None,
         failure: None,
@@ -217,9 +268,9 @@ fn floor(scaler: &Object, target: &Object) -> Option<i32> {
 }
 
 /// Records beyond what history keeps. The newest that was applied stays however old it is, since it is what
-/// a rollback would restore.
-fn outdated(snapshot: &Snapshot, current_is_stored: bool) -> impl Iterator<Item = Stored> {
-    let kept = HISTORY - usize::from(!current_is_stored);
+/// an undo would restore.
+fn outdated(snapshot: &Snapshot, begins: bool) -> impl Iterator<Item = Stored> {
+    let kept = HISTORY - usize::from(begins);
     let last_applied = snapshot.records.iter().position(|stored| stored.record.state == State::Applied);
     let records = snapshot.records.iter().enumerate().skip(kept);
     records.filter(move |(place, _)| Some(*place) != last_applied).map(|(_, stored)| stored.clone())

@@ -17,6 +17,16 @@ pub const OWNER: &str = "regions";
 /// Annotation of a pod template: the digest of the release that the pod runs.
 pub const RELEASE_ANNOTATION: &str = "meridian.internal/release";
 
+/// Annotation of all that this tool applied: the transitions of the Lease under which it was. A policy of the API
+/// server refuses a lower one than stands there.
+pub const FENCE: &str = "meridian.internal/fence";
+
+/// The fence on an object; 0 where there is none.
+pub fn fence_of(live: &Value) -> u64 {
+    let fence = live["metadata"]["annotations"][FENCE].as_str();
+    fence.and_then(|fence| fence.parse().ok()).unwrap_or(0)
+}
+
 /// Identity of an object in a region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -79,6 +89,19 @@ impl Object {
                 &["spec", "template", "metadata", "annotations", RELEASE_ANNOTATION],
                 digest,
             );
+        }
+    }
+}
+
+impl Object {
+    /// Puts the fence on the object; 0 takes it away.
+    pub fn fence(&mut self, fence: u64) {
+        if fence > 0 {
+            set(&mut self.value, &["metadata", "annotations", FENCE], &fence.to_string());
+        } else if let Some(annotations) =
+            self.value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
+        {
+            annotations.remove(FENCE);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Release records: what runs in a region, and what ran there before.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +31,21 @@ pub struct Record {
     pub objects: Vec<ObjectRef>,
     /// Who, as the region's API server knows the caller, and when, why and from which build.
     pub provenance: Provenance,
+    /// The promotion that this belongs to, the same in all of its regions and whichever run goes on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<String>,
+    /// The number of the release that ran before, to which a failed promotion goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<u64>,
+    /// The number of the record that a rollback restored here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restores: Option<u64>,
+    /// When the gates of its wave had passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<Timestamp>,
+    /// Versions of the region's secrets when it began, for information: nothing goes back to them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, u64>,
     /// When the last attempt began.
     pub started: Timestamp,
     /// When it ended; absent while it is being applied.
@@ -40,7 +57,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// The same release with the same values, so that a run that was killed may go on under this record.
+    /// The same release with the same values.
     pub fn is_for(&self, wanted: &Wanted) -> bool {
         self.release.digest == wanted.release.digest
             && self.values_sha256 == wanted.values_sha256
@@ -84,19 +101,33 @@ pub struct Provenance {
 pub enum State {
     /// Begun and not ended: the run is going on, or was killed.
     Applying,
-    /// Applied and ready.
+    /// Applied and ready; the promotion is not over.
+    Baking,
+    /// Applied and ready, and every gate of its promotion passed.
     Applied,
-    /// Ended without becoming ready, or left unfinished and replaced by another release.
+    /// It did not become ready and there was nothing to go back to, or another release took its place.
     Failed,
+    /// Its promotion failed, and the release before is being put back.
+    Undoing,
+    /// Its promotion failed, and the release before runs again.
+    Undone,
 }
 
 impl State {
+    /// Whether its promotion is not over: it goes on, or was killed.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Applying | Self::Baking | Self::Undoing)
+    }
+
     /// As in the record and its label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Applying => "applying",
+            Self::Baking => "baking",
             Self::Applied => "applied",
             Self::Failed => "failed",
+            Self::Undoing => "undoing",
+            Self::Undone => "undone",
         }
     }
 }
@@ -112,4 +143,33 @@ pub struct Wanted {
     pub manifest_sha256: String,
     /// Who wants it, why, and from which build.
     pub provenance: Provenance,
+    /// What it is wanted for.
+    pub intent: Intent,
+}
+
+/// What a release is wanted for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Intent {
+    /// To run.
+    Run(Run),
+    /// To take the place of another again, whose promotion failed.
+    Undo {
+        /// The number of the other's record.
+        number: u64,
+        /// Why its promotion failed.
+        why: String,
+    },
+}
+
+/// How a release comes to run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Run {
+    /// The promotion that it is part of.
+    pub promotion: Option<String>,
+    /// Whether gates are to be passed before it is said to be applied.
+    pub bakes: bool,
+    /// The record that is restored.
+    pub restores: Option<u64>,
+    /// Versions of the region's secrets, for information.
+    pub secrets: BTreeMap<String, u64>,
 }

@@ -33,6 +33,7 @@ fn wanted(release: u64) -> Wanted {
         values_sha256: "v".into(),
         manifest_sha256: format!("m{release}"),
         provenance: Provenance { who: "somebody".into(), why: None, build: None },
+        intent: Intent::Run(Run::default()),
     }
 }
 
@@ -102,9 +103,16 @@ impl Region {
                     assert_eq!(gone["metadata"]["uid"], uid);
                     assert_eq!(gone["metadata"]["resourceVersion"], resource_version);
                 }
-                Step::FinishRecord => {
-                    self.records[0].record.state = State::Applied;
-                    self.records[0].resource_version = version;
+                Step::MarkUndoing { stored, .. } => {
+                    let own = self.records.iter_mut().find(|own| **own == *stored).expect("it is there");
+                    own.record.state = State::Undoing;
+                    own.resource_version = version;
+                }
+                Step::FinishRecord(state) => {
+                    let open = self.records.iter_mut().find(|own| own.record.state.is_open());
+                    let own = open.expect("it was begun, or marked");
+                    own.record.state = state;
+                    own.resource_version = version;
                 }
                 Step::DropRecord(stored) => self.records.retain(|own| *own != stored),
             }
@@ -134,7 +142,8 @@ fn name(step: &Step) -> &'static str {
         Step::Apply(_) => "apply",
         Step::Await { .. } => "await",
         Step::Prune { .. } => "prune",
-        Step::FinishRecord => "finish",
+        Step::MarkUndoing { .. } => "undoing",
+        Step::FinishRecord(_) => "finish",
         Step::DropRecord(_) => "drop",
     }
 }
@@ -227,7 +236,73 @@ fn conflicts_refuse_the_whole_region() {
     assert_eq!(plan(&snapshot, Timestamp::UNIX_EPOCH).unwrap_err().len(), 1);
 }
 
+/// The same region, wanting a release back whose record is there.
+fn undo(region: &Region, number: u64, former: u64, objects: &[(&str, u64)]) -> Plan {
+    let mut snapshot = region.snapshot(former, objects);
+    snapshot.wanted.intent = Intent::Undo { number, why: "5xx".into() };
+    plan(&snapshot, Timestamp::UNIX_EPOCH).unwrap()
+}
+
+#[test]
+fn an_undo_puts_the_former_objects_back_and_marks_the_record_of_what_failed() {
+    let mut region = Region::default();
+    region.promote(1, &[("a", 1), ("b", 1)]);
+    let before = region.objects.clone();
+    region.promote(2, &[("a", 2), ("c", 2)]);
+    assert_eq!(region.records[0].record.former, Some(1));
+    let back = undo(&region, 2, 1, &[("a", 1), ("b", 1)]);
+    let names: Vec<&str> = back.steps.iter().map(name).collect();
+    assert_eq!(names, ["undoing", "apply", "apply", "prune", "finish"]);
+    region.carry_out(&back, usize::MAX);
+    assert_eq!(region.objects, before);
+    let states: Vec<State> = region.records.iter().map(|stored| stored.record.state).collect();
+    assert_eq!(states, [State::Undone, State::Applied]);
+    assert!(!undo(&region, 2, 1, &[("a", 1), ("b", 1)]).writes());
+    // What was undone is promoted anew under a number of its own, and goes back to the same.
+    region.promote(2, &[("a", 2), ("c", 2)]);
+    let newest = &region.records[0].record;
+    assert_eq!((newest.number, newest.attempt, newest.former), (3, 1, Some(1)));
+}
+
+#[test]
+fn a_release_that_bakes_is_not_applied_yet() {
+    let mut region = Region::default();
+    let mut snapshot = region.snapshot(1, &[("a", 1)]);
+    snapshot.wanted.intent = Intent::Run(Run { bakes: true, ..Run::default() });
+    let baking = plan(&snapshot, Timestamp::UNIX_EPOCH).unwrap();
+    region.carry_out(&baking, usize::MAX);
+    assert_eq!(region.records[0].record.state, State::Baking);
+    let mut again = region.snapshot(1, &[("a", 1)]);
+    again.wanted.intent = snapshot.wanted.intent;
+    assert!(!plan(&again, Timestamp::UNIX_EPOCH).unwrap().writes());
+    // Another release closes it, and would not go back to it.
+    region.promote(2, &[("a", 2)]);
+    assert_eq!((region.records[1].record.state, region.records[0].record.former), (State::Failed, None));
+}
+
 proptest::proptest! {
+    /// An undo that is killed anywhere and made again ends with the former objects.
+    #[test]
+    fn an_undo_that_is_killed_anywhere_converges(
+        former in release(), failed in release(), begun in 1usize..8, limits in proptest::collection::vec(0usize..8, 0..3),
+    ) {
+        proptest::prop_assume!(former.0 != failed.0);
+        let mut region = Region::default();
+        region.promote(former.0, &former.1);
+        let before = region.objects.clone();
+        let begins = plan(&region.snapshot(failed.0, &failed.1), Timestamp::UNIX_EPOCH).unwrap();
+        region.carry_out(&begins, begun);
+        for limit in limits {
+            let back = undo(&region, 2, former.0, &former.1);
+            region.carry_out(&back, limit);
+        }
+        let back = undo(&region, 2, former.0, &former.1);
+        region.carry_out(&back, usize::MAX);
+        proptest::prop_assert_eq!(&region.objects, &before);
+        proptest::prop_assert_eq!(region.records[0].record.state, State::Undone);
+        proptest::prop_assert!(!undo(&region, 2, former.0, &former.1).writes());
+    }
+
     /// Whatever was promoted before and wherever each run was killed, running the last one again leads to
     /// the same objects as if nothing had been killed, and then to an empty plan.
     #[test]

@@ -1,20 +1,31 @@
 //! All that is looked at in a region before anything is written there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::config::Kubeconfig;
+use zeroize::Zeroizing;
 
+use super::carry::Work;
+use super::live::{Live, Outside};
 use super::targets::Target;
+use super::{CALLS, FIRST_CALLS};
 use crate::cluster::error::{Cause, ClusterError};
-use crate::cluster::{Cluster, Patience};
+use crate::cluster::nodes::asks_for;
+use crate::cluster::{Cluster, ends};
 use crate::execute::Contents;
 use crate::helm::{Helm, HelmError, SERVICE};
 use crate::plan::conflict::Conflict;
 use crate::plan::manifest::{self, ManifestError};
+use crate::plan::needs;
 use crate::plan::object::Object;
-use crate::plan::record::{Provenance, Record, State, Wanted};
-use crate::plan::{self, Plan};
+use crate::plan::promotion::refusal::Credential;
+use crate::plan::record::{Intent, Provenance, Record, Release, Run, State, Wanted};
+use crate::plan::view::HealthState;
+use crate::plan::{self, Plan, Stored};
+use crate::probe::door::Roots;
 use crate::release::{Packaged, hex_sha256};
 use crate::snapshot;
 use crate::vault::error::VaultError;
@@ -62,6 +73,14 @@ pub(super) enum Refusal {
         /// The secrets.
         missing: Vec<Missing>,
     },
+    /// Something else speaks against it.
+    #[error("{region}: {why}")]
+    Other {
+        /// The region.
+        region: String,
+        /// What, and what to do.
+        why: String,
+    },
     /// Others own fields that the release would change.
     #[error("{region}: others own fields that the release would change; nothing is forced. Set each back to the \
              release's value, or put the live value into the release:{}", lines(.conflicts))]
@@ -85,82 +104,256 @@ impl Refusal {
 
 /// A region that is ready to be promoted to.
 pub(super) struct Prepared {
-    /// The region's API server.
-    pub cluster: Cluster,
-    /// Its version.
+    /// The region.
+    pub live: Live,
+    /// Its API server's version.
     pub kubernetes: String,
     /// What is to be done.
     pub plan: Plan,
-    /// What its record will keep.
-    pub contents: Contents,
+    /// What it is to run.
+    pub work: Work,
     /// The record of what runs there.
     pub former: Option<Record>,
+    /// Whether a promotion of this very release is not over there.
+    pub is_open: bool,
+    /// Whether its fence holds: the policy that refuses late writes is there.
+    pub is_fenced: bool,
+    /// Credentials that end.
+    pub credentials: Vec<Credential>,
 }
 
-/// What is the same for every region of a promotion.
-pub(super) struct Common {
+/// A release, and what renders it.
+pub(super) struct Chart {
     /// The release.
     pub packaged: Packaged,
     /// The renderer.
     pub helm: Helm,
+}
+
+/// What is the same for every region.
+pub(super) struct Common {
     /// The kubeconfig with every region's context.
     pub kubeconfig: Kubeconfig,
     /// How the regions' Vaults are asked, where they are.
     pub vault: Option<Access>,
+    /// Who vouches for what clients are shown.
+    pub roots: Roots,
+    /// The issuer of the environment's tokens.
+    pub issuer: String,
+    /// DNS name of the environment.
+    pub domain: String,
     /// Why, and from which build.
     pub provenance: Provenance,
-    /// Bounds of calls.
-    pub patience: Patience,
+}
+
+/// A region that answers.
+struct Reached {
+    cluster: Cluster,
+    kubernetes: String,
+    who: String,
+}
+
+/// What a region is to run, and where that comes from.
+struct What {
+    release: Release,
+    values_sha256: String,
+    manifest_sha256: String,
+    objects: Vec<Object>,
+    contents: Contents,
+    /// The record that it is restored from.
+    restores: Option<u64>,
+    /// Whether it runs again what it ran: what only judges a new release is not asked for then.
+    is_back: bool,
 }
 
 /// Reaches a region, renders the release for it, and plans. Writes nothing.
 ///
 /// # Errors
 /// Whatever keeps the region from being promoted to, as much of it as can be told at once.
-pub(super) async fn prepare(common: &Common, target: &Target) -> Result<Prepared, Refusal> {
-    let one = |error| Refusal::Cluster(vec![error]);
-    let region = &target.region;
-    let cluster = Cluster::connect(region, &target.context, common.kubeconfig.clone(), common.patience)
-        .await
-        .map_err(one)?;
-    let kubernetes = cluster.version().await.map_err(one)?;
-    let who = cluster.caller().await.map_err(one)?;
-    if let Some(vault) = &common.vault {
-        let place = Place { region, context: &target.context, vault: &target.vault };
-        let missing = vault.missing(place, &target.secrets).await;
-        let missing = missing.map_err(|source| Refusal::Vault { region: region.clone(), source })?;
-        if !missing.is_empty() {
-            return Err(Refusal::Secrets { region: region.clone(), missing });
-        }
-    }
-
-    let manifest = common
-        .helm
-        .template(&common.packaged.file, SERVICE, &target.values, &kubernetes)
-        .await
-        .map_err(|source| Refusal::Helm { region: region.clone(), source })?;
-    let mut objects =
-        manifest::parse(&manifest).map_err(|source| Refusal::Manifest { region: region.clone(), source })?;
-    for object in &mut objects {
-        object.mark(&common.packaged.release.digest);
-    }
-    let wanted = Wanted {
-        release: common.packaged.release.clone(),
+pub(super) async fn prepare(common: &Common, chart: &Chart, target: &Target) -> Result<Prepared, Refusal> {
+    let reached = reach(common, target).await?;
+    let (manifest, objects) = rendered(chart, target, &reached.kubernetes).await?;
+    let what = What {
+        release: chart.packaged.release.clone(),
         values_sha256: target.values.digest(),
         manifest_sha256: digest_of(&objects),
-        provenance: Provenance { who, ..common.provenance.clone() },
+        objects,
+        contents: Contents { values: kept(target), manifest },
+        restores: None,
+        is_back: false,
     };
-    let snapshot = snapshot::observe(&cluster, objects, wanted).await.map_err(Refusal::Cluster)?;
+    planned(common, target, reached, what).await
+}
+
+/// The same from what a record keeps, of a release that ran there once. `choose` is given the region's records.
+///
+/// # Errors
+/// Whatever keeps the region from going back, as much of it as can be told at once.
+pub(super) async fn prepare_back(
+    common: &Common,
+    target: &Target,
+    choose: impl Fn(&[Stored]) -> Result<Record, String>,
+) -> Result<Prepared, Refusal> {
+    let one = |error| Refusal::Cluster(vec![error]);
+    let other = |why: String| Refusal::Other { region: target.region.clone(), why };
+    let reached = reach(common, target).await?;
+    let records = reached.cluster.records().await.map_err(one)?;
+    let record = choose(&records).map_err(other)?;
+    let (values, manifest) = reached.cluster.kept(record.number).await.map_err(one)?;
+    let mut objects = manifest::parse(&manifest)
+        .map_err(|source| Refusal::Manifest { region: target.region.clone(), source })?;
+    objects.iter_mut().for_each(|object| object.mark(&record.release.digest));
+    let what = What {
+        release: record.release.clone(),
+        values_sha256: record.values_sha256.clone(),
+        manifest_sha256: record.manifest_sha256.clone(),
+        objects,
+        contents: Contents { values, manifest },
+        restores: Some(record.number),
+        is_back: true,
+    };
+    planned(common, target, reached, what).await
+}
+
+async fn reach(common: &Common, target: &Target) -> Result<Reached, Refusal> {
+    let one = |error| Refusal::Cluster(vec![error]);
+    let cluster = Cluster::connect(&target.region, &target.context, common.kubeconfig.clone(), FIRST_CALLS);
+    let cluster = cluster.await.map_err(one)?;
+    let kubernetes = cluster.version().await.map_err(one)?;
+    let who = cluster.caller().await.map_err(one)?;
+    Ok(Reached { cluster, kubernetes, who })
+}
+
+async fn planned(
+    common: &Common,
+    target: &Target,
+    reached: Reached,
+    what: What,
+) -> Result<Prepared, Refusal> {
+    let Reached { cluster, kubernetes, who } = reached;
+    let one = |error| Refusal::Cluster(vec![error]);
+    let region = &target.region;
+    let other = |why: String| Refusal::Other { region: region.clone(), why };
+    let needed = needs::of(&what.objects, &target.secrets).map_err(other)?;
+    let (versions, secret) = secrets(common, target, &needed).await?;
+    let run = Run { bakes: true, restores: what.restores, secrets: versions, ..Run::default() };
+    let wanted = Wanted {
+        release: what.release,
+        values_sha256: what.values_sha256,
+        manifest_sha256: what.manifest_sha256,
+        provenance: Provenance { who, ..common.provenance.clone() },
+        intent: Intent::Run(run),
+    };
+    let objects = what.objects;
+    let snapshot =
+        snapshot::observe(&cluster, objects.clone(), wanted.clone()).await.map_err(Refusal::Cluster)?;
     let plan = plan::plan(&snapshot, Timestamp::now())
         .map_err(|conflicts| Refusal::Conflicts { region: region.clone(), conflicts })?;
+    if plan.writes() {
+        room(&cluster, target, &objects).await?;
+    }
+    let is_fenced = cluster.has_fence_policy().await.map_err(one)?;
+    let outside = Outside {
+        host: format!("{region}.{}", common.domain),
+        issuer: common.issuer.clone(),
+        roots: common.roots.clone(),
+    };
+    let credentials = ends::of(&common.kubeconfig, &target.context)
+        .into_iter()
+        .map(|(what, ends)| Credential { region: region.clone(), what, ends });
+    let live = Live::new(cluster.patient(CALLS), target.watcher.clone(), outside, secret);
+    // A way back is open to a region whose watcher is away, too.
+    if !what.is_back && snapshot.records.iter().any(|stored| stored.record.state == State::Applied) {
+        watched(&live, region).await?;
+    }
     let former = snapshot.records.iter().map(|stored| &stored.record);
-    let former = former.filter(|record| record.state == State::Applied && !record.is_for(&snapshot.wanted));
+    let former = former.filter(|record| record.state == State::Applied && !record.is_for(&wanted));
+    let former = former.max_by_key(|record| record.number).cloned();
+    let newest = snapshot.records.first().map(|stored| &stored.record);
+    let is_open = newest.is_some_and(|record| record.state.is_open());
+    let work = Work { objects, wanted, contents: what.contents, shown: plan.changes.clone() };
+    let credentials = credentials.collect();
+    Ok(Prepared { live, kubernetes, plan, work, former, is_open, is_fenced, credentials })
+}
+
+/// What Helm makes of the release for this region, as text and as objects with this tool's marks.
+async fn rendered(
+    chart: &Chart,
+    target: &Target,
+    kubernetes: &str,
+) -> Result<(String, Vec<Object>), Refusal> {
+    let region = || target.region.clone();
+    let manifest = chart
+        .helm
+        .template(&chart.packaged.file, SERVICE, &target.values, kubernetes)
+        .await
+        .map_err(|source| Refusal::Helm { region: region(), source })?;
+    let mut objects =
+        manifest::parse(&manifest).map_err(|source| Refusal::Manifest { region: region(), source })?;
+    for object in &mut objects {
+        object.mark(&chart.packaged.release.digest);
+    }
+    Ok((manifest, objects))
+}
+
+/// Versions of secrets by name, and the secret of the client `probe`.
+type Found = (BTreeMap<String, u64>, Option<Arc<Zeroizing<String>>>);
+
+/// Looks whether the region's Vault has what the release needs. Where nobody may ask it, its watcher does later.
+async fn secrets(common: &Common, target: &Target, needed: &needs::Needs) -> Result<Found, Refusal> {
+    let Some(vault) = &common.vault else { return Ok((BTreeMap::new(), None)) };
+    let region = &target.region;
+    let place = Place { region, context: &target.context, vault: &target.vault };
+    let holds = vault.holds(place, needed).await;
+    let holds = holds.map_err(|source| Refusal::Vault { region: region.clone(), source })?;
+    if !holds.missing.is_empty() {
+        return Err(Refusal::Secrets { region: region.clone(), missing: holds.missing });
+    }
+    Ok((holds.versions, holds.probe))
+}
+
+/// A rollout needs room for one more pod. Where nodes may not be listed, the pods themselves will tell.
+async fn room(cluster: &Cluster, target: &Target, objects: &[Object]) -> Result<(), Refusal> {
+    let deployments = objects.iter().filter(|object| object.id.kind == "Deployment");
+    let specs = deployments.filter_map(|object| {
+        serde_json::from_value::<Deployment>(object.value.clone()).ok()?.spec?.template.spec
+    });
+    let Some(spec) = specs.into_iter().next() else { return Ok(()) };
+    let nodes = match cluster.nodes(target.nodes).await {
+        Err(ClusterError { cause: Cause::Api(status), .. }) if status.code == 403 => return Ok(()),
+        nodes => nodes.map_err(|error| Refusal::Cluster(vec![error]))?,
+    };
+    let region = target.region.clone();
+    nodes.take(&asks_for(&spec)).map_err(|why| Refusal::Other { region, why })
+}
+
+/// A region that runs something has a watcher, which tells gates what pods answer, and whether Vault does.
+async fn watched(live: &Live, region: &str) -> Result<(), Refusal> {
+    let other = |why: String| Refusal::Other { region: region.to_owned(), why };
+    let seen = live.seen().await.map_err(|why| {
+        let why = why.strip_prefix(&format!("{region}: ")).map(str::to_owned).unwrap_or(why);
+        other(format!("its watcher does not answer, so nothing can be judged there: {why}"))
+    })?;
+    match seen.vault.state {
+        HealthState::Ok | HealthState::Unknown => Ok(()),
+        state => {
+            let why = seen.vault.error.unwrap_or_default();
+            let state = state.as_str();
+            Err(other(format!(
+                "its Vault is {state}, as its watcher sees it, so no new pod would start: {why}"
+            )))
+        }
+    }
+}
+
+/// The files that Helm was given, as a record keeps them.
+fn kept(target: &Target) -> BTreeMap<String, String> {
+    let files = target.values.files.iter();
     let mut values: BTreeMap<String, String> =
-        target.values.files.iter().map(|(name, text)| (format!("values.{name}"), text.clone())).collect();
+        files.map(|(name, text)| (format!("values.{name}"), text.clone())).collect();
     let set = serde_json::to_string(&target.values.set).unwrap_or_default();
     values.insert("values.set.json".into(), set);
-    let former = former.max_by_key(|record| record.number).cloned();
-    Ok(Prepared { cluster, kubernetes, plan, contents: Contents { values, manifest }, former })
+    values
 }
 
 /// Digest of what was rendered, whatever its comments and its order of keys.

@@ -4,9 +4,14 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::carry::{Fate, Outcome};
+use super::screen;
+use super::targets::Environment;
 use crate::output::coloured;
 use crate::plan::Plan;
 use crate::plan::diff::{Change, ChangeKind};
+use crate::plan::gate::{Breach, Reading};
+use crate::plan::promotion::{End, Standing};
 use crate::plan::readiness::Pods;
 use crate::plan::record::Release;
 
@@ -18,23 +23,29 @@ pub struct Report {
     /// The release; absent when it could not be had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<Release>,
+    /// What ran before, where one release did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub former: Option<Release>,
     /// How it ended.
     pub outcome: Ending,
     /// Every region, in the order of waves.
     pub regions: Vec<RegionReport>,
-    /// Why it ended early, when that concerns no single region.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    /// What concerns no single region: why it was refused, or ended early.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
     /// What to run next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Whether regions go back, by hand, to what they ran.
+    #[serde(skip)]
+    pub is_back: bool,
 }
 
 /// How a promotion ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
-    /// Every region runs the release and is ready.
+    /// Every region runs the release, and every gate has passed.
     Done,
     /// Every region ran it already, and nothing was written.
     NoChange,
@@ -44,20 +55,22 @@ pub enum Ending {
     Refused,
     /// The command line, the catalogue, the kubeconfig or Helm is not in order, and nothing was written.
     Misconfigured,
-    /// Some regions do not run it.
+    /// It failed, and every region runs what it ran before.
+    Undone,
+    /// It is not over.
     Incomplete,
-    /// Another promotion is at work.
+    /// Another run is at work.
     Locked,
 }
 
 impl Ending {
-    /// The exit code of the command, as in the table of exit codes. A failed promotion is not undone yet, so
-    /// 3 is never given.
+    /// The exit code of the command, as in the table of exit codes.
     pub fn code(self) -> u8 {
         match self {
             Self::Done | Self::NoChange | Self::Planned => 0,
             Self::Refused => 1,
             Self::Misconfigured => 2,
+            Self::Undone => 3,
             Self::Incomplete => 4,
             Self::Locked => 5,
         }
@@ -81,9 +94,21 @@ pub struct RegionReport {
     /// Its pods at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pods: Option<Pods>,
+    /// Its gates, as they stood last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Reading>,
+    /// The gates that failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub breaches: Vec<Breach>,
     /// Why it failed or refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Why an own transaction failed there, the last one that did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<String>,
+    /// Seconds from the first write of this run to where the region stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_s: Option<f64>,
 }
 
 /// How far a region came.
@@ -96,29 +121,128 @@ pub enum RegionState {
     NoChange,
     /// It would be changed.
     Planned,
-    /// The release is applied and ready.
+    /// The release is applied, and the promotion is over.
     Applied,
+    /// The release is ready, and its gates have not passed.
+    Baking,
+    /// The release is ready, its gates have passed, and the promotion is not over.
+    Passed,
     /// The release is not, or only partly, applied or ready.
     Failed,
+    /// It runs what it ran before.
+    Undone,
+    /// It cannot go back to what it ran before.
+    Stuck,
+}
+
+impl RegionState {
+    /// For people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Untouched => "untouched",
+            Self::NoChange => "no change",
+            Self::Planned => "planned",
+            Self::Applied => "applied",
+            Self::Baking => "baking",
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Undone => "undone",
+            Self::Stuck => "cannot go back",
+        }
+    }
 }
 
 impl Report {
+    /// Of a promotion that has not begun.
+    pub fn new(environment: &Environment) -> Self {
+        let targets =
+            environment.waves.iter().flat_map(|wave| wave.targets.iter().map(move |target| (wave, target)));
+        let regions = targets.map(|(wave, target)| RegionReport {
+            region: target.region.clone(),
+            wave: wave.name.clone(),
+            state: RegionState::Untouched,
+            kubernetes: None,
+            changes: Vec::new(),
+            pods: None,
+            gates: Vec::new(),
+            breaches: Vec::new(),
+            error: None,
+            last_failure: None,
+            after_s: None,
+        });
+        Self {
+            environment: environment.name.clone(),
+            release: None,
+            former: None,
+            outcome: Ending::Misconfigured,
+            regions: regions.collect(),
+            errors: Vec::new(),
+            next: None,
+            is_back: false,
+        }
+    }
+
+    /// It ends before anything was written.
+    pub fn refuse(&mut self, why: &str) {
+        self.outcome = Ending::Refused;
+        self.errors.push(why.to_owned());
+    }
+
+    /// Takes over what became of it.
+    pub fn conclude(&mut self, outcome: Outcome) {
+        let fates = match outcome {
+            Outcome::Ended(end, fates) => {
+                self.outcome = match end {
+                    End::Done => Ending::Done,
+                    End::NoChange => Ending::NoChange,
+                    End::Undone => Ending::Undone,
+                    End::Refused => Ending::Refused,
+                    End::Incomplete => Ending::Incomplete,
+                };
+                fates
+            }
+            Outcome::Nothing => {
+                self.outcome = Ending::NoChange;
+                return;
+            }
+            Outcome::Locked(why, fates) => {
+                self.outcome = Ending::Locked;
+                self.errors.push(why);
+                fates
+            }
+            Outcome::Unable(why) => return self.refuse(&why),
+        };
+        for (own, fate) in self.regions.iter_mut().zip(fates) {
+            own.take(fate);
+        }
+    }
+
     /// How it ended, for people: what failed and why, how far each region came, and what to run next.
     pub fn summary(&self) -> String {
         let mut text = String::new();
-        for error in self.error.iter().chain(self.regions.iter().filter_map(|region| region.error.as_ref())) {
+        if matches!(self.outcome, Ending::Undone) {
+            return screen::undone(self);
+        }
+        for error in self.errors.iter().chain(self.regions.iter().filter_map(|region| region.error.as_ref()))
+        {
             let _ = writeln!(text, "{error}");
         }
         let release = self.release.as_ref().map_or("the release", |release| release.version.as_str());
         let environment = &self.environment;
         let _ = match self.outcome {
-            Ending::Done => writeln!(text, "{environment} runs {release} in every region"),
+            Ending::Done if self.is_back => {
+                writeln!(text, "{environment} runs {release} again in {}", self.names())
+            }
+            Ending::NoChange if self.is_back => {
+                writeln!(text, "no change: {environment} runs {release} already in {}", self.names())
+            }
+            Ending::Done => writeln!(text, "{environment} runs {release} in every region; every gate passed"),
             Ending::NoChange => {
                 writeln!(text, "no change: {environment} already runs {release} in every region")
             }
             Ending::Planned => writeln!(text, "dry run: nothing was written"),
             Ending::Refused | Ending::Misconfigured => writeln!(text, "nothing was changed in {environment}"),
-            Ending::Locked | Ending::Incomplete => {
+            Ending::Locked | Ending::Incomplete | Ending::Undone => {
                 writeln!(text, "{environment} is incomplete:{}", self.states())
             }
         };
@@ -128,19 +252,45 @@ impl Report {
         text
     }
 
+    fn names(&self) -> String {
+        self.regions.iter().map(|region| region.region.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     fn states(&self) -> String {
-        let state = |region: &RegionReport| match region.state {
-            RegionState::Untouched => "untouched",
-            RegionState::NoChange => "no change",
-            RegionState::Planned => "planned",
-            RegionState::Applied => "applied",
-            RegionState::Failed => "failed",
-        };
         let regions = self.regions.iter();
-        let states =
-            regions.map(|region| format!(" {} (wave {}) {}", region.region, region.wave, state(region)));
+        let states = regions
+            .map(|region| format!(" {} (wave {}) {}", region.region, region.wave, region.state.as_str()));
         states.collect::<Vec<_>>().join(",")
     }
+}
+
+impl RegionReport {
+    fn take(&mut self, fate: Fate) {
+        self.state = match &fate.standing {
+            Standing::Untouched | Standing::Refused(_) => RegionState::Untouched,
+            Standing::Runs => RegionState::NoChange,
+            Standing::Begun | Standing::Bad(_) => RegionState::Failed,
+            Standing::Baking => RegionState::Baking,
+            Standing::Passed => RegionState::Passed,
+            Standing::Done => RegionState::Applied,
+            Standing::Undone => RegionState::Undone,
+            Standing::Stuck(_) => RegionState::Stuck,
+        };
+        let stuck = matches!(fate.standing, Standing::Stuck(_));
+        let why = match (&fate.why, fate.standing.why()) {
+            (Some(why), Some(stays)) if stuck => Some(format!("{why}; it cannot go back: {stays}")),
+            (_, Some(why)) => Some(why.to_owned()),
+            (why, None) => why.clone(),
+        };
+        self.error = why.map(|why| named(&self.region, &why));
+        self.pods = fate.pods;
+        (self.gates, self.breaches, self.after_s) = (fate.readings, fate.breaches, fate.after_s);
+    }
+}
+
+/// A text that begins with a region's name.
+fn named(region: &str, text: &str) -> String {
+    if text.starts_with(&format!("{region}: ")) { text.to_owned() } else { format!("{region}: {text}") }
 }
 
 /// A region's plan for people: one line, then the diff.
@@ -175,7 +325,7 @@ pub(super) fn describe(region: &str, kubernetes: &str, plan: &Plan) -> String {
 }
 
 /// An error with its causes, in one text.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -10,12 +10,12 @@ use tokio::time::timeout;
 use super::lock::Lock;
 use super::region::{Asking, Region, Trouble};
 use super::watcher::Watcher;
-use super::who;
 use crate::plan::rotation::Traffic;
 use crate::plan::vault::MOUNT;
 use crate::plan::view::View;
 use crate::vault::client::Vault;
 use crate::vault::kv::{Document, Metadata};
+use crate::who;
 
 /// How long a region's entry may take to be reached. One that nobody reaches takes no traffic.
 const ENTRY: Duration = Duration::from_secs(3);

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::region::Trouble;
-use super::who;
 use crate::cluster::Cluster;
 use crate::cluster::leases::Lease;
 use crate::vault::client::Vault;
+use crate::who;
 
 /// Name of the Lease.
 pub(super) const LEASE: &str = "regions";

@@ -15,7 +15,6 @@ mod report;
 mod stage;
 mod take;
 pub(crate) mod watcher;
-mod who;
 
 use std::time::Duration;
 
@@ -31,6 +30,7 @@ use crate::plan::rotation::facts::Salt;
 use crate::vault::client::{Authorities, Vault};
 use crate::vault::logins::Logins;
 use crate::vault::reach::Place;
+use crate::who;
 use carry::{Asked, Ended, Patience, Rotator};
 use live::Live;
 use lock::Lock;

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::carry::Ended;
 use super::stage::PhaseReport;
-use super::who;
 use crate::plan::rotation::mark::Phase;
 use crate::plan::rotation::recipe::Change;
 use crate::plan::rotation::{Plan, Progress, Refusal, Rotation, Step, Waiting};
+use crate::who;
 
 /// Pods that are named where many do not use a document.
 const NAMED: usize = 5;

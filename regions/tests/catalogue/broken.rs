@@ -56,7 +56,7 @@ broken! {
         "production/us.yaml:5: waves: found a key that is not known here; allowed the keys geo, kubernetes, location, monitoring, pools, range, vault, watcher, wave, zones; it belongs into _environment.yaml",
     ];
     key_of_a_region_in_an_environment: [(ENVIRONMENT, "order: 2", "order: 2\nzones: [b]")] => [
-        "production/_environment.yaml:3: zones: found a key that is not known here; allowed the keys approle, bake, ceilings, defaults, domain, gates, order, pipeline, project, secrets, waves, workload; it belongs under `defaults`, or into a region's file",
+        "production/_environment.yaml:3: zones: found a key that is not known here; allowed the keys approle, bake, ceilings, defaults, domain, freezes, gates, order, pipeline, project, secrets, waves, workload; it belongs under `defaults`, or into a region's file",
     ];
     location_in_the_defaults: [(ENVIRONMENT, "defaults:", "defaults:\n  location: us-east4")] => [
         "production/_environment.yaml:16: defaults.location: found a key that is not known here; allowed the keys geo, kubernetes, monitoring, pools, vault, watcher, zones",
@@ -295,6 +295,21 @@ broken! {
 broken! {
     bake_too_long: [(ENVIRONMENT, "time: 30m", "time: 25h")] => [
         "production/_environment.yaml:6: bake.time: found `25h`; allowed 1s to 24h",
+    ];
+    shift_of_all: [(ENVIRONMENT, "latency_p99: 250ms", "latency_p99: 250ms, client_error_shift: 1")] => [
+        "production/_environment.yaml:7: gates.client_error_shift: found the number `1`; allowed a number above 0 and below 1",
+    ];
+    freeze_by_day: [(ENVIRONMENT, "defaults:", "freezes: [{ from: '2026-12-18', until: '2027-01-04T06:00:00Z', why: x }]\ndefaults:")] => [
+        "production/_environment.yaml:15: freezes[0].from: found `2026-12-18`; allowed a moment in UTC, such as '2026-12-18T18:00:00Z', in quotes",
+    ];
+    freeze_of_no_day: [(ENVIRONMENT, "defaults:", "freezes:\n  - { from: '2026-02-30T00:00:00Z', until: '2027-01-04T06:00:00Z', why: x }\ndefaults:")] => [
+        "production/_environment.yaml:16: freezes[0].from: found `2026-02-30T00:00:00Z`; allowed a day that its month has",
+    ];
+    freeze_that_ends_first: [(ENVIRONMENT, "defaults:", "freezes:\n  - from: '2027-01-04T06:00:00Z'\n    until: '2027-01-04T06:00:00Z'\n    why: x\ndefaults:")] => [
+        "production/_environment.yaml:17: freezes[0].until: found `2027-01-04T06:00:00Z`; allowed a moment after from, which is 2027-01-04T06:00:00Z",
+    ];
+    freeze_for_no_reason: [(ENVIRONMENT, "defaults:", "freezes: [{ from: '2026-12-18T18:00:00Z', until: '2027-01-04T06:00:00Z', why: ' ' }]\ndefaults:")] => [
+        "production/_environment.yaml:15: freezes[0].why: found ` `; allowed a reason in one line, at most 200 characters",
     ];
     latency_too_long: [(ENVIRONMENT, "latency_p99: 250ms", "latency_p99: 2m")] => [
         "production/_environment.yaml:7: gates.latency_p99: found `2m`; allowed 1ms to 1m",

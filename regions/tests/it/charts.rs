@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 /// What a release differs in from another.
+#[derive(Clone)]
 pub(crate) struct Release {
     pub(crate) version: String,
     pub(crate) contents: Value,

@@ -3,9 +3,17 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod back;
+#[cfg(test)]
 mod chart;
 #[cfg(test)]
 mod charts;
+#[cfg(test)]
+mod fenced;
+#[cfg(test)]
+mod front;
+#[cfg(test)]
+mod judged;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
@@ -22,5 +30,7 @@ mod registry;
 mod run;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod traffic;
 #[cfg(test)]
 mod world;

@@ -27,7 +27,7 @@ struct Secrets {
 
 impl Secrets {
     async fn start() -> Self {
-        let mut world = World::start().await;
+        let world = World::start().await;
         let vault = VaultServer::start(&Ca::new("region").unwrap()).await.unwrap();
         world.in_one_wave();
         for (region, host) in [("eu", "localhost"), ("us", "127.0.0.1")] {
@@ -41,8 +41,10 @@ impl Secrets {
         for secret in SECRETS {
             admin.put("kv", &format!("service/{secret}"), &json!({"value": CANARY}), None).await.unwrap();
         }
-        let policy = "path \"kv/metadata/service/*\" { capabilities = [\"read\"] }\n";
-        admin.write_policy("promoter", policy).await.unwrap();
+        let policy = ["metadata/service/*", "subkeys/service/*", "data/client/probe"]
+            .map(|path| format!("path \"kv/{path}\" {{ capabilities = [\"read\"] }}\n"));
+        admin.write_policy("promoter", &policy.concat()).await.unwrap();
+        admin.put("kv", "client/probe", &json!({"secret": CANARY}), None).await.unwrap();
         let key = KeyPair::generate().unwrap();
         admin.enable_jwt(&[key.public_key_pem()]).await.unwrap();
         let role = json!({

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use local_region::kubernetes::{Kubeconfig, KubernetesApi, Write};
+use local_region::pki::Ca;
 use local_region::wait::wait_until;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::charts::{self, Release};
+use crate::front::Front;
 use crate::nodes::Nodes;
 use crate::run::{self, Ran};
 
@@ -34,6 +36,8 @@ pub(crate) struct World {
     pub(crate) kubeconfig: PathBuf,
     pub(crate) catalogue: PathBuf,
     pub(crate) nodes: Nodes,
+    pub(crate) fronts: [Front; 2],
+    pub(crate) public: PathBuf,
 }
 
 impl World {
@@ -45,31 +49,58 @@ impl World {
         let kubeconfig = folder.path().join("kubeconfig");
         Kubeconfig::new().context(EU, &eu).context(US, &us).write(&kubeconfig).unwrap();
         let nodes = Nodes::of(&[&eu, &us]);
-        Self { eu, us, folder, kubeconfig, catalogue: catalogue(), nodes }
+        let ca = Ca::new("public").unwrap();
+        let public = ca.write(folder.path().join("public.pem")).unwrap();
+        let fronts = [Front::start(&eu, "eu", &ca).await, Front::start(&us, "us", &ca).await];
+        let mut world = Self { eu, us, folder, kubeconfig, catalogue: catalogue(), nodes, fronts, public };
+        world.own_catalogue();
+        world
     }
 
-    /// Puts both regions into one wave.
-    pub(crate) fn in_one_wave(&mut self) {
+    /// The environment alone, with a short bake and the tests' own watchers.
+    fn own_catalogue(&mut self) {
         // Beside the schemas that its files name, as in the repository.
         let own = self.folder.path().join("local/catalogue");
-        charts::copy(&self.catalogue, &own);
+        charts::copy(&self.catalogue.join(ENVIRONMENT), &own.join(ENVIRONMENT));
         charts::copy(
             Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/schema")),
             &self.folder.path().join("regions/schema"),
         );
-        let edit = |file: &str, from: &str, to: &str| {
-            let file = own.join(ENVIRONMENT).join(file);
-            let text = std::fs::read_to_string(&file).unwrap();
-            assert!(text.contains(from), "{text}");
-            std::fs::write(file, text.replace(from, to)).unwrap();
-        };
-        edit("_environment.yaml", "waves: [first, second]", "waves: [first]");
-        edit("us.yaml", "wave: second", "wave: first");
         self.catalogue = own;
+        self.edit("_environment.yaml", "bake: { time: 10s, samples: 100 }", "bake: { time: 1s, samples: 4 }");
+        for (region, front) in ["eu", "us"].into_iter().zip(&self.fronts) {
+            let file = self.catalogue.join(ENVIRONMENT).join(format!("{region}.yaml"));
+            let text = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, format!("{text}watcher: {{ address: '{}' }}\n", front.watcher())).unwrap();
+        }
+    }
+
+    /// Changes a file of the environment.
+    pub(crate) fn edit(&self, file: &str, from: &str, to: &str) {
+        let file = self.catalogue.join(ENVIRONMENT).join(file);
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(file, text.replace(from, to)).unwrap();
+    }
+
+    pub(crate) fn eu_front(&self) -> &Front {
+        &self.fronts[0]
+    }
+
+    pub(crate) fn us_front(&self) -> &Front {
+        &self.fronts[1]
+    }
+
+    /// Puts both regions into one wave.
+    pub(crate) fn in_one_wave(&self) {
+        self.edit("_environment.yaml", "waves: [first, second]", "waves: [first]");
+        self.edit("us.yaml", "wave: second", "wave: first");
     }
 
     /// A packaged release.
     pub(crate) async fn release(&self, release: &Release) -> String {
+        let ports = serde_json::json!({"eu": self.eu_front().port(), "us": self.us_front().port()});
+        let release = release.clone().with("ports", ports);
         release.package(self.folder.path()).await.to_str().unwrap().to_owned()
     }
 
@@ -84,7 +115,35 @@ impl World {
     pub(crate) fn promotion(&self, release: &str, further: &[&str]) -> tokio::process::Command {
         let helm = local_region::tools::helm().unwrap();
         let mut arguments = vec!["promote", "--env", ENVIRONMENT, "--release", release];
-        arguments.extend(["--helm", helm.to_str().unwrap()]);
+        arguments.extend(["--helm", helm.to_str().unwrap(), "--public-ca", self.public.to_str().unwrap()]);
+        arguments.extend(["--lease", "2s"]);
+        arguments.extend(further);
+        run::command(&self.catalogue, &self.kubeconfig, &arguments)
+    }
+
+    /// A run of another verb to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
+        let started = Instant::now();
+        run::end(run::command(&self.catalogue, &self.kubeconfig, arguments).spawn().unwrap(), started).await
+    }
+
+    /// `regions rollback --yes`, with further arguments, to its end.
+    pub(crate) async fn back(&self, further: &[&str]) -> Ran {
+        let public = self.public.to_str().unwrap();
+        let mut arguments =
+            vec!["rollback", "--env", ENVIRONMENT, "--yes", "--lease", "2s", "--public-ca", public];
+        arguments.extend(further);
+        self.run(&arguments).await
+    }
+
+    /// `regions drain` or `restore --yes` of a region, not yet begun.
+    pub(crate) fn traffic(&self, verb: &str, region: &str, further: &[&str]) -> tokio::process::Command {
+        let named = format!("{ENVIRONMENT}/{region}");
+        let mut arguments = vec![verb, &named, "--yes", "--window", "1s", "--lease", "2s"];
+        if !further.contains(&"--timeout") {
+            arguments.extend(["--timeout", "60s"]);
+        }
+        arguments.extend(["--public-ca", self.public.to_str().unwrap()]);
         arguments.extend(further);
         run::command(&self.catalogue, &self.kubeconfig, &arguments)
     }
@@ -190,6 +249,30 @@ pub(crate) async fn versions(api: &KubernetesApi) -> Vec<(String, String)> {
         }
     }
     versions
+}
+
+/// Every write of runs that arrived and was taken, in the audit log: `VERB RESOURCE/NAME`, without the number of a record,
+/// and without Leases, which are renewed all the time.
+pub(crate) fn audited(api: &KubernetesApi) -> std::collections::BTreeSet<String> {
+    let own = |write: &Write| {
+        write.user == "admin"
+            && !write.dry_run
+            && write.code < 300
+            && !write.resource.contains('/')
+            && write.resource != "selfsubjectreviews"
+            && write.resource != "leases"
+    };
+    let named = |write: Write| match write.verb.as_str() {
+        // The name is in no request's path.
+        "create" => format!("create {}", write.resource),
+        verb => format!("{verb} {}/{}", write.resource, unnumbered(&write.name)),
+    };
+    api.writes().unwrap().into_iter().filter(own).map(named).collect()
+}
+
+/// The name of an object; of a record, whichever.
+pub(crate) fn unnumbered(name: &str) -> &str {
+    if name.starts_with("release-") { "release" } else { name }
 }
 
 /// The writes of a run: what the administrator wrote in the namespace that was no dry run and no test's own.

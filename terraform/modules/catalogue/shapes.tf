@@ -109,7 +109,7 @@ locals {
     contexts = { kind = "map", pattern = "^\\{", words = "a map with the keys promoter, rotator" }
     defaults = { kind = "map", pattern = "^\\{", words = "a map with the keys geo, kubernetes, monitoring, pools, vault, watcher, zones" }
     bake     = { kind = "map", pattern = "^\\{", words = "a map with the keys samples, time" }
-    gates    = { kind = "map", pattern = "^\\{", words = "a map with the keys error_ratio, latency_p99" }
+    gates    = { kind = "map", pattern = "^\\{", words = "a map with the keys client_error_shift, error_ratio, latency_p99" }
     ceilings = { kind = "map", pattern = "^\\{", words = "a map with the keys jwks_max_age, leeway, skew, token_life" }
     workload = { kind = "map", pattern = "^\\{", words = "a map with the keys cpu, max, min" }
   }
@@ -120,9 +120,10 @@ locals {
       required = ["bake", "ceilings", "domain", "gates", "order", "project", "secrets", "waves", "workload"]
       shapes = {
         approle  = "anything", bake = "bake", ceilings = "ceilings"
-        defaults = "defaults", domain = "domain", gates = "gates"
-        order    = "order", pipeline = "pipeline", project = "project"
-        secrets  = "names", waves = "waves", workload = "workload"
+        defaults = "defaults", domain = "domain", freezes = "anything"
+        gates    = "gates", order = "order", pipeline = "pipeline"
+        project  = "project", secrets = "names", waves = "waves"
+        workload = "workload"
       }
     }
     defaults = {

@@ -17,7 +17,8 @@ locals {
       { apiGroups = ["monitoring.coreos.com"], resources = ["podmonitors", "prometheusrules"], verbs = local.writes },
       # How far a rollout is.
       { apiGroups = ["apps"], resources = ["replicasets"], verbs = ["get", "list"] },
-      { apiGroups = [""], resources = ["pods"], verbs = ["get", "list"] },
+      # A drain touches pods, so that kubelets look at once.
+      { apiGroups = [""], resources = ["pods"], verbs = ["get", "list", "patch"] },
     ]
     # What the chart's watcher may: nobody gives rights that are not his own.
     watcher = [
@@ -55,6 +56,10 @@ locals {
       { apiGroups = ["discovery.k8s.io"], resources = ["endpointslices"], verbs = ["get", "list"] },
       { apiGroups = [""], resources = ["pods/portforward"], verbs = ["create", "get"] },
     ]
+    # Whether there is room for one more pod.
+    room = [
+      { apiGroups = [""], resources = ["nodes", "pods"], verbs = ["list"] },
+    ]
     # Whether a namespace is there.
     look = [
       { apiGroups = [""], resources = ["namespaces"], resourceNames = sort(concat([var.namespace], tolist(var.vault_namespaces))), verbs = ["get"] },
@@ -68,7 +73,7 @@ locals {
   }
   # Of the whole cluster.
   whole = {
-    promoter = concat(local.may.look, local.may.fence)
+    promoter = concat(local.may.look, local.may.fence, local.may.room)
     rotator  = local.may.look
   }
 

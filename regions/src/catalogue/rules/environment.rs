@@ -8,7 +8,7 @@ use crate::catalogue::draft::Draft;
 use crate::catalogue::problem::{Place, Problem, quoted};
 use crate::catalogue::shape;
 use crate::catalogue::text::{Duration, Name, WaveName};
-use crate::catalogue::types::{Bake, Ceilings, Gates, Generator, Secret, SecretKind, Workload};
+use crate::catalogue::types::{Bake, Ceilings, Freeze, Gates, Generator, Secret, SecretKind, Workload};
 
 /// Secrets that the service cannot do without, and how each rotates.
 const FIXED: [(&str, SecretKind); 4] = [
@@ -35,6 +35,7 @@ pub(super) fn check(environment: &EnvironmentDraft, problems: &mut Vec<Problem>)
     times(own, problems);
     secrets(own, problems);
     waves(environment, own, problems);
+    freezes(own, problems);
     if let Some((Workload { min, max, .. }, _)) = own.get("workload").right()
         && min > max
     {
@@ -73,6 +74,29 @@ fn times(own: &Draft, problems: &mut Vec<Problem>) {
             let (most, is) =
                 [(5 * MINUTE, ""), (token_life.get(), is)].into_iter().min().unwrap_or((MINUTE, ""));
             within(["ceilings", key], given, instant, most, is);
+        }
+    }
+}
+
+/// Each freeze is of days that there are, and ends after it begins.
+fn freezes(own: &Draft, problems: &mut Vec<Problem>) {
+    let Some((freezes, _)) = own.get::<Vec<Freeze>>("freezes").right() else { return };
+    for (index, freeze) in freezes.iter().enumerate() {
+        let at = index.to_string();
+        let mut wrong = |key: &str, found: &str, allowed: String| {
+            let place = own.place(&["freezes", &at, key]);
+            problems.push(Problem::new(place, format!("freezes[{index}].{key}"), quoted(found), allowed));
+        };
+        let [from, until] = [("from", &freeze.from), ("until", &freeze.until)].map(|(key, moment)| {
+            if moment.get().is_none() {
+                wrong(key, moment.as_str(), "a day that its month has".into());
+            }
+            moment.get()
+        });
+        if let (Some(from), Some(until)) = (from, until)
+            && from >= until
+        {
+            wrong("until", freeze.until.as_str(), format!("a moment after from, which is {}", freeze.from));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Carries out a plan in one region. It decides nothing: a step that cannot be taken ends the run, and the
 //! next run plans anew from what is there.
 
+pub mod site;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,21 +10,21 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::NAMESPACE;
 use crate::cluster::error::ClusterError;
-use crate::cluster::{Applied, Cluster, NewRecord};
+use crate::cluster::{Applied, NewRecord};
 use crate::output::Line;
 use crate::plan::conflict::Conflict;
 use crate::plan::object::{OWNER, OWNER_LABEL, Object, ObjectRef};
 use crate::plan::readiness::{self, Judge, Patience, Pods, Problem, Verdict};
 use crate::plan::record::{Record, State};
 use crate::plan::{Plan, Step, Stored};
+use site::Site;
 
 /// Pause between two looks at a workload that is coming up.
-const LOOK: Duration = Duration::from_millis(500);
+pub const LOOK: Duration = Duration::from_millis(500);
 
-/// How long a region may not answer while a workload comes up.
-const AWAY: Duration = Duration::from_secs(30);
+/// How long a region may not answer.
+pub const AWAY: Duration = Duration::from_secs(30);
 
 /// Why a region's plan was not carried out to its end.
 #[derive(Debug, thiserror::Error)]
@@ -40,18 +42,64 @@ pub enum Failure {
     #[error("{object} is not ready after {} s: {why}", .after.as_secs())]
     TimedOut {
         /// What was waited for.
-        object: ObjectRef,
+        object: Box<ObjectRef>,
         /// The last that was seen.
         why: String,
         /// The bound.
         after: Duration,
     },
     /// Another run writes the same record.
-    #[error("another promotion is writing this region's release record ({0}); let it end, then run again")]
+    #[error(
+        "another run of regions has taken this region over ({0}); see what it does with `regions status`, then run again"
+    )]
     Overtaken(#[source] ClusterError),
+    /// An object that is to go was stamped by a later run.
+    #[error(
+        "{0} was taken over by another run of regions; see what it does with `regions status`, then run again"
+    )]
+    Newer(ObjectRef),
+    /// What is new there is not good.
+    #[error("a gate failed while the release came up")]
+    Halted,
     /// A signal asked for an end.
     #[error("stopped by a signal; run the same command again to go on")]
     Stopped,
+}
+
+impl Failure {
+    /// Whether another run has taken the region over.
+    pub fn is_overtaken(&self) -> bool {
+        matches!(self, Self::Overtaken(_) | Self::Newer(_))
+    }
+}
+
+/// What may end a run before its plan's end, between two writes.
+#[derive(Debug, Clone)]
+pub struct Orders {
+    /// A signal asks for an end.
+    pub stop: watch::Receiver<bool>,
+    /// The release turns out not to be good.
+    pub halt: watch::Receiver<bool>,
+}
+
+impl Orders {
+    fn check(&self) -> Result<(), Failure> {
+        match (*self.stop.borrow(), *self.halt.borrow()) {
+            (true, _) => Err(Failure::Stopped),
+            (false, true) => Err(Failure::Halted),
+            (false, false) => Ok(()),
+        }
+    }
+
+    /// Waits for one of them.
+    async fn given(&mut self) -> Failure {
+        let never = std::future::pending::<()>;
+        tokio::select! {
+            ended = self.stop.wait_for(|stop| *stop) => if ended.is_err() { never().await },
+            ended = self.halt.wait_for(|halt| *halt) => if ended.is_err() { never().await },
+        }
+        self.check().err().unwrap_or(Failure::Stopped)
+    }
 }
 
 /// Bounds of the wait for readiness.
@@ -82,19 +130,19 @@ pub struct Outcome {
 }
 
 /// Carries out a plan.
-pub async fn execute(
-    cluster: &Cluster,
+pub async fn execute<S: Site>(
+    cluster: &S,
     plan: &Plan,
     contents: &Contents,
     limits: Limits,
-    stop: watch::Receiver<bool>,
+    orders: Orders,
     line: &Line,
 ) -> Outcome {
     let mut run = Run {
         cluster,
         contents,
         limits,
-        stop,
+        orders,
         line,
         record: None,
         pods: BTreeMap::new(),
@@ -115,11 +163,11 @@ pub async fn execute(
     Outcome { wrote: run.wrote, result }
 }
 
-struct Run<'a> {
-    cluster: &'a Cluster,
+struct Run<'a, S> {
+    cluster: &'a S,
     contents: &'a Contents,
     limits: Limits,
-    stop: watch::Receiver<bool>,
+    orders: Orders,
     line: &'a Line,
     record: Option<Stored>,
     pods: BTreeMap<ObjectRef, Pods>,
@@ -127,19 +175,20 @@ struct Run<'a> {
     deadline: Option<Instant>,
 }
 
-impl Run<'_> {
+impl<S: Site> Run<'_, S> {
     async fn steps(&mut self, steps: &[Step]) -> Result<(), Failure> {
         for step in steps {
-            if *self.stop.borrow() {
-                return Err(Failure::Stopped);
-            }
+            self.orders.check()?;
             self.wrote |= !matches!(step, Step::Await { .. });
             match step {
-                Step::CreateNamespace => self.cluster.create_namespace(NAMESPACE).await?,
+                Step::CreateNamespace => {
+                    let site = self.cluster;
+                    self.patiently(async || site.create_namespace().await).await?;
+                }
                 Step::CloseRecord(stored) => {
                     let why = "left unfinished, and replaced by another release";
                     let record = ended(&stored.record, State::Failed, Some(why.to_owned()));
-                    self.cluster.update_record(&record, &stored.resource_version).await.map_err(overtaken)?;
+                    self.update(&record, &stored.resource_version).await?;
                 }
                 Step::BeginRecord { record, over } => self.begin(record, over.as_deref()).await?,
                 Step::Apply(object) => self.apply(object).await?,
@@ -147,8 +196,16 @@ impl Run<'_> {
                 Step::Prune { object, uid, resource_version } => {
                     self.prune(object, uid, resource_version).await?;
                 }
-                Step::FinishRecord => self.finish(State::Applied, None).await?,
-                Step::DropRecord(stored) => self.cluster.delete_record(stored).await?,
+                Step::MarkUndoing { stored, why } => {
+                    self.line.say("back to the former release");
+                    let record = ended(&stored.record, State::Undoing, Some(why.clone()));
+                    self.record = Some(self.update(&record, &stored.resource_version).await?);
+                }
+                Step::FinishRecord(state) => self.finish(*state, None).await?,
+                Step::DropRecord(stored) => {
+                    let site = self.cluster;
+                    self.patiently(async || site.delete_record(stored).await).await?;
+                }
             }
         }
         Ok(())
@@ -161,17 +218,19 @@ impl Run<'_> {
             values: self.contents.values.clone(),
             manifest: self.contents.manifest.clone(),
         };
-        let written = match over {
-            Some(over) => self.cluster.replace_record(&new, over).await,
-            None => self.cluster.create_record(&new).await,
+        let site = self.cluster;
+        let write = async || match over {
+            Some(over) => site.replace_record(&new, over).await,
+            None => site.create_record(&new).await,
         };
-        self.record = Some(written.map_err(overtaken)?);
+        self.record = Some(self.patiently(write).await?);
         Ok(())
     }
 
     async fn apply(&mut self, object: &Object) -> Result<(), Failure> {
         self.line.say(&format!("apply {}", object.id));
-        match self.cluster.apply(object, None, false).await? {
+        let site = self.cluster;
+        match self.patiently(async || site.apply(object).await).await? {
             Applied::Done(_) => Ok(()),
             Applied::Conflicts(conflicts) => Err(Failure::Conflicts(conflicts)),
         }
@@ -181,23 +240,53 @@ impl Run<'_> {
     /// so an object that somebody made anew under the same name stays.
     async fn prune(&mut self, object: &ObjectRef, uid: &str, version: &str) -> Result<(), Failure> {
         self.line.say(&format!("prune {object}"));
-        let Some(live) = self.cluster.get(object).await? else { return Ok(()) };
+        let site = self.cluster;
+        let Some(live) = self.patiently(async || site.get(object).await).await? else { return Ok(()) };
+        if self.cluster.is_newer(&live) {
+            return Err(Failure::Newer(object.clone()));
+        }
         let metadata = &live["metadata"];
         let same = metadata["uid"] == uid && metadata["labels"][OWNER_LABEL] == OWNER;
         let now = metadata["resourceVersion"].as_str().filter(|_| same).unwrap_or(version);
-        Ok(self.cluster.delete(object, uid, now).await?)
+        self.patiently(async || site.delete(object, uid, now).await).await
     }
 
     async fn finish(&mut self, state: State, why: Option<String>) -> Result<(), Failure> {
         let Some(stored) = self.record.take() else { return Ok(()) };
         let record = ended(&stored.record, state, why);
-        self.cluster.update_record(&record, &stored.resource_version).await.map_err(overtaken)?;
-        Ok(())
+        self.update(&record, &stored.resource_version).await.map(drop)
     }
 
-    /// Says in the record why it failed. A run that was stopped leaves it open, since running again goes on.
+    async fn update(&mut self, record: &Record, over: &str) -> Result<Stored, Failure> {
+        let site = self.cluster;
+        self.patiently(async || site.update_record(record, over).await).await
+    }
+
+    /// Makes a call again while its region is away for a moment: each of them may be made twice.
+    async fn patiently<T>(&mut self, call: impl AsyncFn() -> Result<T, ClusterError>) -> Result<T, Failure> {
+        let mut away_since: Option<Instant> = None;
+        loop {
+            let error = match call().await {
+                Err(error) if error.cause.is_transient() => error,
+                answer => return answer.map_err(overtaken),
+            };
+            if away_since.get_or_insert_with(Instant::now).elapsed() >= AWAY {
+                return Err(error.into());
+            }
+            self.line.say(&error.cause.to_string());
+            tokio::select! {
+                () = sleep(LOOK) => {}
+                order = self.orders.given() => return Err(order),
+            }
+        }
+    }
+
+    /// Says in the record why it failed. A run that was stopped leaves it open, since running again goes on; and
+    /// where there is a former release, that takes its place again, and the record is written then.
     async fn close(&mut self, failure: &Failure) {
-        if matches!(failure, Failure::Stopped | Failure::Overtaken(_)) {
+        let open = self.record.as_ref().map(|stored| &stored.record);
+        let goes_back = open.is_some_and(|record| record.former.is_some() || record.state != State::Applying);
+        if goes_back || failure.is_overtaken() || matches!(failure, Failure::Stopped) {
             return;
         }
         if let Err(error) = self.finish(State::Failed, Some(failure.to_string())).await {
@@ -233,11 +322,15 @@ impl Run<'_> {
             };
             self.line.say(&format!("{object}: {why}"));
             if Instant::now() >= deadline {
-                return Err(Failure::TimedOut { object: object.clone(), why, after: self.limits.ready });
+                return Err(Failure::TimedOut {
+                    object: Box::new(object.clone()),
+                    why,
+                    after: self.limits.ready,
+                });
             }
             tokio::select! {
                 () = sleep(LOOK) => {}
-                _ = self.stop.wait_for(|stop| *stop) => return Err(Failure::Stopped),
+                order = self.orders.given() => return Err(order),
             }
         }
     }
@@ -261,14 +354,17 @@ impl Run<'_> {
     }
 }
 
-fn ended(record: &Record, state: State, failure: Option<String>) -> Record {
-    Record { state, finished: Some(Timestamp::now()), failure, ..record.clone() }
+/// A record's next state. Why it failed is kept when it is undone.
+pub fn ended(record: &Record, state: State, failure: Option<String>) -> Record {
+    let failure = failure.or_else(|| record.failure.clone().filter(|_| state == State::Undone));
+    let finished = (!state.is_open()).then(Timestamp::now);
+    Record { state, finished, failure, ..record.clone() }
 }
 
-/// A record that somebody else wrote meanwhile.
+/// What somebody else wrote meanwhile, or took over.
 fn overtaken(error: ClusterError) -> Failure {
     match error.cause.status() {
-        Some(status) if status.code == 409 => Failure::Overtaken(error),
+        Some(status) if status.code == 409 || error.cause.is_fenced() => Failure::Overtaken(error),
         _ => Failure::Cluster(error),
     }
 }

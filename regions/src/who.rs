@@ -51,7 +51,7 @@ impl Process {
 }
 
 /// Who runs this process.
-pub(super) fn own() -> String {
+pub(crate) fn own() -> String {
     let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     let user = user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
     let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -62,12 +62,12 @@ pub(super) fn own() -> String {
 }
 
 /// What people are told.
-pub(super) fn person(who: &str) -> &str {
+pub(crate) fn person(who: &str) -> &str {
     who.split(SEPARATOR).next().unwrap_or(who)
 }
 
 /// Whether it is a process of this machine that has ended.
-pub(super) fn is_gone(who: &str) -> bool {
+pub(crate) fn is_gone(who: &str) -> bool {
     let Some(process) = who.split_once(SEPARATOR).and_then(|(_, process)| Process::read(process)) else {
         return false;
     };

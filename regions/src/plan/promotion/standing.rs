@@ -1,0 +1,205 @@
+//! How a region stands, from its release records: what a run that goes on with another's work begins with.
+
+use crate::plan::Stored;
+use crate::plan::record::{Record, State, Wanted};
+
+use super::Standing;
+
+/// Why what a failed promotion left has to go.
+pub const HAD_FAILED: &str = "the promotion had failed before this run";
+
+/// Why what an unfinished promotion left has to go.
+pub const UNFINISHED: &str = "the promotion was left unfinished, and not every gate had passed";
+
+/// The promotion that is open: one whose newest record anywhere is of a release, in a region, that is wanted there.
+/// `regions` has the records of each, newest first, and what is wanted there.
+pub fn open<'a>(regions: impl IntoIterator<Item = (&'a [Stored], &'a Wanted)>) -> Option<String> {
+    let newest = regions.into_iter().filter_map(|(records, wanted)| {
+        let newest = &records.first()?.record;
+        (newest.state.is_open() && newest.is_for(wanted)).then_some(newest)
+    });
+    newest.max_by_key(|record| record.started).and_then(|record| record.promotion.clone())
+}
+
+/// Whether a promotion has failed: it is being undone, or was undone, in some region.
+pub fn failed<'a>(regions: impl IntoIterator<Item = &'a [Stored]>, promotion: &str) -> bool {
+    let mut own = regions.into_iter().filter_map(|records| part_of(records, promotion));
+    own.any(|record| matches!(record.state, State::Undoing | State::Undone))
+}
+
+/// How a region stands in the promotion that goes on. `writes` is whether anything of the release is still to be
+/// written, `failed` whether the promotion has failed.
+pub fn of(records: &[Stored], wanted: &Wanted, promotion: &str, writes: bool, failed: bool) -> Standing {
+    let newest = records.first().map(|stored| &stored.record).filter(|record| record.is_for(wanted));
+    let Some(record) = part_of(records, promotion).filter(|record| record.is_for(wanted)) else {
+        let runs = newest.is_some_and(|record| record.state == State::Applied) && !writes;
+        return if runs { Standing::Runs } else { Standing::Untouched };
+    };
+    match record.state {
+        State::Undone if failed => Standing::Undone,
+        state if failed && state.is_open() => {
+            Standing::Bad(record.failure.clone().unwrap_or(HAD_FAILED.into()))
+        }
+        State::Baking if writes => Standing::Begun,
+        State::Baking if record.passed.is_some() => Standing::Passed,
+        State::Baking => Standing::Baking,
+        State::Applied if writes => Standing::Untouched,
+        State::Applied => Standing::Done,
+        State::Applying | State::Undoing => Standing::Begun,
+        State::Failed | State::Undone => Standing::Untouched,
+    }
+}
+
+/// The newest record of a region, where it is of this promotion.
+fn part_of<'a>(records: &'a [Stored], promotion: &str) -> Option<&'a Record> {
+    let newest = &records.first()?.record;
+    (newest.promotion.as_deref() == Some(promotion)).then_some(newest)
+}
+
+/// What a promotion left that was killed or cancelled: its name, and how each region stands when it is settled.
+/// Nothing where none is open.
+pub fn settle(regions: &[&[Stored]]) -> Option<(String, Vec<Standing>)> {
+    let newest = || regions.iter().filter_map(|records| Some(&records.first()?.record));
+    let open = newest().filter(|record| record.state.is_open()).max_by_key(|record| record.started)?;
+    let promotion = open.promotion.clone()?;
+    let good = |record: &Record| {
+        record.promotion.as_deref() == Some(promotion.as_str())
+            && (record.state == State::Applied || (record.state == State::Baking && record.passed.is_some()))
+    };
+    // What ran the release before is as good as what got it.
+    let stays = |records: &&[Stored]| {
+        records.first().is_some_and(|stored| {
+            let record = &stored.record;
+            good(record) || (record.state == State::Applied && record.release.digest == open.release.digest)
+        })
+    };
+    let passed = regions.iter().all(stays);
+    let standings = regions.iter().map(|records| {
+        let Some(record) = records.first().map(|stored| &stored.record) else { return Standing::Untouched };
+        let own = record.promotion.as_deref() == Some(promotion.as_str());
+        match record.state {
+            state if own && state.is_open() && passed => Standing::Passed,
+            state if own && state.is_open() => {
+                Standing::Bad(record.failure.clone().unwrap_or_else(|| UNFINISHED.into()))
+            }
+            State::Undone if own => Standing::Undone,
+            State::Applied if own => Standing::Done,
+            _ if passed => Standing::Runs,
+            _ => Standing::Untouched,
+        }
+    });
+    let standings = standings.collect::<Vec<_>>();
+    Some((promotion, standings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::record::{Intent, Provenance, Release, Run};
+    use jiff::Timestamp;
+
+    fn release(digest: &str) -> Release {
+        Release {
+            reference: "r".into(),
+            digest: digest.into(),
+            package_sha256: String::new(),
+            chart: "service".into(),
+            version: "1".into(),
+        }
+    }
+
+    fn wanted(digest: &str) -> Wanted {
+        Wanted {
+            release: release(digest),
+            values_sha256: "v".into(),
+            manifest_sha256: "m".into(),
+            provenance: Provenance::default(),
+            intent: Intent::Run(Run::default()),
+        }
+    }
+
+    fn stored(digest: &str, promotion: &str, state: State) -> Stored {
+        let record = Record {
+            number: 2,
+            state,
+            attempt: 1,
+            release: release(digest),
+            values_sha256: "v".into(),
+            manifest_sha256: "m".into(),
+            objects: Vec::new(),
+            provenance: Provenance::default(),
+            promotion: Some(promotion.into()),
+            former: Some(1),
+            restores: None,
+            passed: None,
+            secrets: Default::default(),
+            started: Timestamp::UNIX_EPOCH,
+            finished: None,
+            failure: None,
+        };
+        Stored { record, resource_version: "1".into() }
+    }
+
+    fn passed(digest: &str, promotion: &str) -> Stored {
+        let mut stored = stored(digest, promotion, State::Baking);
+        stored.record.passed = Some(Timestamp::UNIX_EPOCH);
+        stored
+    }
+
+    #[test]
+    fn a_run_goes_on_where_the_one_before_was_killed() {
+        let want = wanted("a");
+        let of = |stored: Stored, writes| of(&[stored], &want, "p", writes, false);
+        assert_eq!(of(stored("a", "p", State::Applying), true), Standing::Begun);
+        assert_eq!(of(stored("a", "p", State::Baking), false), Standing::Baking);
+        assert_eq!(of(stored("a", "p", State::Baking), true), Standing::Begun, "somebody changed it since");
+        assert_eq!(of(passed("a", "p"), false), Standing::Passed);
+        assert_eq!(of(passed("a", "p"), true), Standing::Begun, "what was judged is not what is there");
+        assert_eq!(of(stored("a", "p", State::Applied), false), Standing::Done);
+        assert_eq!(of(stored("a", "other", State::Applied), false), Standing::Runs);
+        assert_eq!(of(stored("a", "other", State::Applied), true), Standing::Untouched);
+        assert_eq!(of(stored("b", "other", State::Applied), true), Standing::Untouched);
+        assert_eq!(of(stored("a", "p", State::Undone), true), Standing::Untouched, "it is tried anew");
+    }
+
+    #[test]
+    fn an_undo_that_was_killed_is_gone_on_with() {
+        let (eu, us) = (vec![stored("a", "p", State::Undone)], vec![passed("a", "p")]);
+        let want = wanted("a");
+        assert_eq!(open([(&eu[..], &want), (&us[..], &want)]).as_deref(), Some("p"));
+        assert!(failed([&eu[..], &us[..]], "p"));
+        assert_eq!(of(&eu, &want, "p", true, true), Standing::Undone);
+        assert_eq!(of(&us, &want, "p", false, true), Standing::Bad(HAD_FAILED.into()));
+        // Once all is undone, nothing is open, and another run begins anew.
+        assert_eq!(open([(&eu[..], &want)]), None);
+        assert_eq!(open([(&us[..], &wanted("b"))]), None, "another release is wanted");
+    }
+
+    #[test]
+    fn what_was_left_stays_only_when_every_gate_had_passed() {
+        let settled = |regions: &[Vec<Stored>]| {
+            settle(&regions.iter().map(Vec::as_slice).collect::<Vec<_>>()).map(|(_, standings)| standings)
+        };
+        let done = || vec![stored("a", "p", State::Applied)];
+        assert_eq!(settled(&[done(), vec![passed("a", "p")]]), Some(vec![Standing::Done, Standing::Passed]));
+        let before = vec![stored("a", "o", State::Applied)];
+        assert_eq!(
+            settled(&[before.clone(), vec![passed("a", "p")]]),
+            Some(vec![Standing::Runs, Standing::Passed])
+        );
+        let old = || vec![stored("b", "o", State::Applied)];
+        assert_eq!(
+            settled(&[vec![passed("a", "p")], old()]),
+            Some(vec![Standing::Bad(UNFINISHED.into()), Standing::Untouched])
+        );
+        assert_eq!(
+            settled(&[vec![passed("a", "p")], vec![stored("a", "p", State::Baking)]]),
+            Some(vec![Standing::Bad(UNFINISHED.into()), Standing::Bad(UNFINISHED.into())])
+        );
+        assert_eq!(
+            settled(&[vec![stored("a", "p", State::Undone)], vec![stored("a", "p", State::Undoing)]]),
+            Some(vec![Standing::Undone, Standing::Bad(UNFINISHED.into())])
+        );
+        assert_eq!(settled(&[old(), vec![]]), None);
+    }
+}

@@ -1,0 +1,179 @@
+//! What is asked of a region, and written there, when it goes out of traffic or comes back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::config::Kubeconfig;
+use tokio::time::Instant;
+
+use super::Args;
+use crate::cluster::error::ClusterError;
+use crate::cluster::{Cluster, NAMESPACE};
+use crate::plan::object::ObjectRef;
+use crate::plan::promotion::capacity::{Carrier, Carrying};
+use crate::plan::traffic::{Answers, Traffic, answers, came};
+use crate::plan::view::View;
+use crate::probe::door::Roots;
+use crate::promote::live::{Live, Outside, seen};
+use crate::promote::targets::{Environment, Target};
+use crate::promote::{CALLS, FIRST_CALLS};
+
+/// A region that could be asked.
+pub(super) struct Asked<'a> {
+    pub target: &'a Target,
+    pub cluster: Cluster,
+    /// The same, for what a Lease is held by.
+    pub live: Live,
+    pub traffic: Traffic,
+    /// Pods that are ready.
+    pub ready: u32,
+}
+
+/// Answers over a span of time.
+pub(super) struct Rate {
+    /// A second.
+    pub per_second: f64,
+    /// By pod and route.
+    pub came: Answers,
+    pub over: Duration,
+}
+
+/// Asks a region how it stands to traffic.
+///
+/// # Errors
+/// It cannot be asked, or has no release.
+pub(super) async fn ask<'a>(
+    args: &Args,
+    environment: &Environment,
+    target: &'a Target,
+    kubeconfig: &Kubeconfig,
+) -> Result<Asked<'a>, String> {
+    let told = |error: ClusterError| error.to_string();
+    let cluster = Cluster::connect(&target.region, &target.context, kubeconfig.clone(), FIRST_CALLS);
+    let cluster = cluster.await.map_err(told)?;
+    cluster.version().await.map_err(told)?;
+    let map = cluster.get(&traffic_map()).await.map_err(told)?;
+    let map = map.ok_or_else(|| {
+        format!("{}: it has no ConfigMap traffic; promote a release there first", target.region)
+    })?;
+    let traffic = Traffic::read(&map).map_err(|why| format!("{}: {why}", target.region))?;
+    let deployments = cluster.deployments().await.map_err(told)?;
+    let ready = deployments.iter().filter_map(|one| one.status.as_ref()?.ready_replicas).sum::<i32>();
+    let cluster = cluster.patient(CALLS);
+    let roots = match &args.public_ca {
+        Some(file) => Roots::read(file)?,
+        None => Roots::System,
+    };
+    let outside = Outside { host: environment.host(&target.region), issuer: environment.issuer(), roots };
+    let live = Live::new(cluster.clone(), target.watcher.clone(), outside, None);
+    Ok(Asked { target, cluster, live, traffic, ready: u32::try_from(ready).unwrap_or(0) })
+}
+
+/// How another region stands to the traffic that comes to it.
+pub(super) fn carrier(target: &Target, asked: &Result<Asked<'_>, String>) -> Carrier {
+    let state = match asked {
+        Err(why) => Carrying::Out(why.clone()),
+        Ok(asked) if asked.traffic.drained => {
+            let why = asked.traffic.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+            Carrying::Out(format!("it is drained{why}"))
+        }
+        Ok(asked) if asked.ready == 0 => Carrying::Out("no pod of it is ready".into()),
+        Ok(asked) => Carrying::Serving { ready: asked.ready, most: target.pods },
+    };
+    Carrier { region: target.region.clone(), state }
+}
+
+impl Asked<'_> {
+    /// How it stands to traffic now.
+    pub(super) async fn traffic_now(&self) -> Result<Traffic, String> {
+        let map = self.cluster.get(&traffic_map()).await.map_err(|error| error.to_string())?;
+        Traffic::read(&map.unwrap_or_default())
+    }
+
+    /// What the region's watcher sees.
+    pub(super) async fn seen(&self) -> Result<View, String> {
+        seen(&self.cluster, self.target.watcher.as_deref()).await
+    }
+
+    /// Counts what the pods answer, over a span of time.
+    pub(super) async fn rate(&self, window: Duration) -> Result<Rate, String> {
+        let then = answers(&self.seen().await?);
+        let began = Instant::now();
+        tokio::time::sleep(window).await;
+        let came = came(&then, &answers(&self.seen().await?));
+        let over = began.elapsed();
+        let all: u64 = came.values().sum();
+        Ok(Rate { per_second: all as f64 / over.as_secs_f64().max(0.001), came, over })
+    }
+
+    /// Writes the data of the ConfigMap `traffic`, and hurries the pods' kubelets. Notes say what could not be hurried.
+    pub(super) async fn write(&self, data: &BTreeMap<String, String>) -> Result<Vec<String>, ClusterError> {
+        self.cluster.set_traffic(&traffic_map(), data).await?;
+        let mut notes = Vec::new();
+        let pods: Vec<Pod> = match self.cluster.list("api/v1", "pods", NAMESPACE, "").await {
+            Ok(pods) => pods,
+            Err(error) => {
+                notes.push(format!("{error}; the pods see it in a minute or two all the same"));
+                return Ok(notes);
+            }
+        };
+        let now = Timestamp::now();
+        for pod in pods.iter().filter(|pod| mounts(pod)) {
+            let Some(name) = &pod.metadata.name else { continue };
+            match self.cluster.hurry(name, &format!("{now:.3}")).await {
+                Ok(()) => {}
+                // It has gone meanwhile.
+                Err(error) if error.cause.status().is_some_and(kube::core::Status::is_not_found) => {}
+                Err(error) => notes.push(format!("{error}; it sees it in a minute or two all the same")),
+            }
+        }
+        Ok(notes)
+    }
+
+    /// Pods that do not yet say what the region is; the entry's own question among them.
+    pub(super) async fn not_yet(&self, drained: bool) -> Result<Vec<String>, String> {
+        let view = self.seen().await?;
+        let pods = view.pods.iter().filter(|pod| !pod.terminating);
+        let other = pods.filter(|pod| pod.service.as_ref().is_none_or(|service| service.drained != drained));
+        Ok(other.map(|pod| pod.name.clone()).collect())
+    }
+}
+
+/// Whether a pod reads the ConfigMap `traffic`.
+fn mounts(pod: &Pod) -> bool {
+    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
+    volumes
+        .into_iter()
+        .flatten()
+        .any(|volume| volume.config_map.as_ref().is_some_and(|map| map.name == "traffic"))
+}
+
+/// The ConfigMap `traffic`.
+fn traffic_map() -> ObjectRef {
+    ObjectRef {
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        namespace: Some(NAMESPACE.into()),
+        name: "traffic".into(),
+    }
+}
+
+/// Why, by whom and when, in the one line that the pods read.
+pub(super) fn reason(args: &Args, who: &str) -> String {
+    let why =
+        [args.why.as_deref(), args.force.as_deref()].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let why = if why.is_empty() { String::new() } else { format!("{why}, ") };
+    format!("{why}{who}, {:.0}", Timestamp::now())
+}
+
+/// The environment's other regions.
+pub(super) fn others<'a>(environment: &'a Environment, region: &str) -> Vec<&'a Target> {
+    environment.targets().filter(|target| target.region != region).collect()
+}
+
+/// The region's own target.
+pub(super) fn own<'a>(environment: &'a Environment, region: &str) -> Option<&'a Target> {
+    environment.targets().find(|target| target.region == region)
+}

@@ -1,0 +1,229 @@
+//! A region goes out of global traffic and comes back, under clients that go by what its pods say.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use local_region::http::{Client, Target};
+use local_region::kubernetes::Kubeconfig;
+use local_region::proxy::{FaultProxy, Mode};
+use local_region::wait::wait_until;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::charts::good;
+use crate::front::DOMAIN;
+use crate::run::{self, Ran};
+use crate::world::{ENVIRONMENT, EU, SOON, US, World, get};
+
+/// Clients that the entry sends to a region for as long as that says that it takes traffic.
+struct Clients {
+    answered: Arc<AtomicU64>,
+    lost: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Clients {
+    /// `stubborn` ones come whatever the region says.
+    fn of(world: &World, region: usize, stubborn: bool) -> Self {
+        let (answered, lost) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let name = format!("{}.{DOMAIN}", ["eu", "us"][region]);
+        let address = ([127, 0, 0, 1], world.fronts[region].port()).into();
+        let config =
+            local_region::http::client_tls(&std::fs::read_to_string(&world.public).unwrap()).unwrap();
+        let client = Client::new(Target::Tls { address, name, config });
+        let (counts, failures) = (Arc::clone(&answered), Arc::clone(&lost));
+        let task = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                ticks.tick().await;
+                let sent = stubborn || client.get("/trafficz").await.is_ok_and(|answer| answer.status == 200);
+                if sent {
+                    match client.get("/v1/region").await {
+                        Ok(answer) if answer.status == 200 => counts.fetch_add(1, Ordering::Relaxed),
+                        _ => failures.fetch_add(1, Ordering::Relaxed),
+                    };
+                }
+            }
+        });
+        Self { answered, lost, task }
+    }
+
+    fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    async fn came_since(&self, then: u64) {
+        wait_until("clients to come", SOON, async || self.answered() > then).await.unwrap();
+    }
+
+    fn nothing_was_lost(&self) {
+        assert_eq!(self.lost.load(Ordering::Relaxed), 0);
+    }
+}
+
+impl Drop for Clients {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn end(mut command: tokio::process::Command) -> Ran {
+    run::end(command.spawn().unwrap(), Instant::now()).await
+}
+
+async fn state(world: &World) -> String {
+    let map = get(&world.eu, "configmaps", "traffic").await.unwrap();
+    map["data"]["state"].as_str().unwrap_or_default().to_owned()
+}
+
+async fn promoted() -> World {
+    let world = World::start().await;
+    world.promote(&world.release(&good("1.0.0")).await, &[]).await.expect(0);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_goes_out_and_comes_back_and_its_clients_lose_nothing() {
+    let world = promoted().await;
+    let clients = Clients::of(&world, 0, false);
+    clients.came_since(50).await;
+    end(world.traffic("drain", "eu", &["--dry-run"])).await.expect(0).says("dry run: nothing was written");
+    assert_eq!(state(&world).await, "");
+
+    let ran = end(world.traffic("drain", "eu", &["--why", "ticket 9"])).await.expect(0);
+    ran.says("production/eu is drained: 0.0 answers a second").says("next: regions restore production/eu");
+    assert!(state(&world).await.starts_with("drained: ticket 9, "), "{}", state(&world).await);
+    end(world.traffic("drain", "eu", &[])).await.expect(0).says("no change");
+    let still = clients.answered();
+    // A release leaves it as it is.
+    world.promote(&world.release(&good("1.1.0")).await, &[]).await.expect(0);
+    assert!(state(&world).await.starts_with("drained"));
+    assert_eq!(clients.answered(), still);
+
+    end(world.traffic("restore", "eu", &[])).await.expect(0).says("production/eu takes traffic again");
+    assert_eq!(state(&world).await, "serving");
+    clients.came_since(still).await;
+    end(world.traffic("restore", "eu", &[])).await.expect(0).says("no change");
+    clients.nothing_was_lost();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_region_is_not_drained_without_a_reason() {
+    let world = promoted().await;
+    end(world.traffic("drain", "us", &[])).await.expect(0);
+    let ran = end(world.traffic("drain", "eu", &[])).await.expect(1);
+    ran.says("does not count: us: it is drained")
+        .says("no other region takes traffic")
+        .says("--force \"why\"");
+    assert_eq!(state(&world).await, "");
+    end(world.traffic("restore", "us", &[])).await.expect(0);
+
+    // One that cannot be asked counts as drained; so does one where others work.
+    let proxy = FaultProxy::start(world.us.address()).await.unwrap();
+    proxy.set(Mode::Refuse).await;
+    let config = Kubeconfig::new().context(EU, &world.eu);
+    config
+        .context_via(US, &world.us, proxy.address(), world.us.admin_token())
+        .write(&world.kubeconfig)
+        .unwrap();
+    end(world.traffic("drain", "eu", &[])).await.expect(1).says("us: get /version: unreachable");
+    assert_eq!(state(&world).await, "");
+    let ran = end(world.traffic("drain", "eu", &["--force", "it burns"])).await.expect(0);
+    ran.says("drained all the same");
+    assert!(state(&world).await.starts_with("drained: it burns, "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_remain_are_listed() {
+    let world = promoted().await;
+    let clients = Clients::of(&world, 0, true);
+    clients.came_since(50).await;
+    let ran = end(world.traffic("drain", "eu", &["--timeout", "4s"])).await.expect(4);
+    ran.says("is still asked for /v1/region").says("it still serves them");
+    assert!(state(&world).await.starts_with("drained"));
+    // Those of before are remembered by a run that goes on.
+    end(world.traffic("drain", "eu", &["--timeout", "2s"])).await.expect(4);
+    clients.nothing_was_lost();
+    drop(clients);
+    end(world.traffic("drain", "eu", &[])).await.expect(0).says("no change");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_is_ill_or_lags_behind_stays_out() {
+    let world = promoted().await;
+    end(world.traffic("drain", "eu", &[])).await.expect(0);
+    let secret = |mark: serde_json::Value| {
+        json!({"tls": {
+            "current": {"version": 3, "created_time": "2026-01-01T00:00:00Z"}, "mark": mark, "absence": null, "floor": null,
+        }})
+    };
+    let refused = async |why: &str| {
+        end(world.traffic("restore", "eu", &[])).await.expect(1).says(why).says("--force \"why\"");
+        assert!(state(&world).await.starts_with("drained"), "{why}");
+    };
+    world.eu_front().vault("sealed");
+    refused("eu: its Vault is sealed").await;
+    world.eu_front().vault("ok");
+    world.eu_front().secrets(secret(serde_json::Value::Null));
+    world.us_front().secrets(secret(json!({"id": "r1", "phase": "write"})));
+    refused("tls is of another rotation").await;
+    world.eu_front().secrets(secret(json!({"id": "r1", "phase": "write"})));
+    world.eu_front().silence(true);
+    refused("its watcher does not answer").await;
+    world.eu_front().silence(false);
+    end(world.traffic("restore", "eu", &[])).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_that_is_killed_at_any_write_is_gone_on_with() {
+    let world = promoted().await;
+    for at in 1..=8 {
+        let trap = crate::kills::Trap::armed(at);
+        let proxy = crate::kills::proxy(&world.eu, &trap, at % 2 == 0).await;
+        let config = Kubeconfig::new().context(US, &world.us);
+        let config = config.context_via(EU, &world.eu, proxy.address(), world.eu.admin_token());
+        config.write(&world.kubeconfig).unwrap();
+        let child = world.traffic("drain", "eu", &[]).spawn().unwrap();
+        trap.aims_at(&child);
+        let ran = run::end(child, Instant::now()).await;
+        Kubeconfig::new().context(EU, &world.eu).context(US, &world.us).write(&world.kubeconfig).unwrap();
+        assert!(matches!(ran.code, None | Some(0)), "write {at}: {}", ran.err);
+        let said = state(&world).await;
+        assert!(said.is_empty() || said == "serving" || said.starts_with("drained"), "write {at}: {said}");
+        end(world.traffic("drain", "eu", &[])).await.expect(0);
+        assert!(state(&world).await.starts_with("drained"), "write {at}");
+        end(world.traffic("restore", "eu", &[])).await.expect(0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn regions_are_probed_from_outside() {
+    let world = promoted().await;
+    let public = world.public.to_str().unwrap().to_owned();
+    let probe = async |further: &[&str]| {
+        let mut arguments = vec!["probe", "--env", ENVIRONMENT, "--public-ca", &public];
+        arguments.extend(further);
+        world.run(&arguments).await
+    };
+    let entry = format!("127.0.0.1:{}", world.us_front().port());
+    let ran = probe(&["--entry", &entry]).await.expect(0);
+    ran.says("entry").says("serving").says("days");
+    let found = probe(&["--entry", &entry, "--output", "json"]).await.expect(0).json();
+    let doors = found["doors"].as_array().unwrap();
+    assert_eq!(
+        (&doors[0]["door"], &doors[0]["region"], &doors[0]["traffic"]),
+        (&json!("eu"), &json!("eu"), &json!(200))
+    );
+    assert_eq!((&doors[2]["door"], &doors[2]["region"]), (&json!("entry"), &json!("us")));
+    end(world.traffic("drain", "eu", &[])).await.expect(0);
+    wait_until("the region to be drained", SOON, async || {
+        let ran = probe(&["--without-entry"]).await;
+        (ran.code == Some(0) && ran.out.contains("drained")).then_some(())
+    })
+    .await
+    .unwrap();
+    // A stranger's certificate is not taken.
+    let ran = world.run(&["probe", "--env", ENVIRONMENT, "--without-entry"]).await.expect(4);
+    ran.says("eu: ");
+}
