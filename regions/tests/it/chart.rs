@@ -13,7 +13,8 @@ async fn the_platforms_own_chart_is_promoted() {
     let world = World::start().await;
     let chart = world.folder.path().join("chart");
     copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/chart")), &chart);
-    let images = ["service", "secrets-agent"].map(|name| format!("{name}: ready.invalid/{name}@{DIGEST}\n"));
+    let images = ["service", "secrets-agent", "regions"]
+        .map(|name| format!("{name}: ready.invalid/{name}@{DIGEST}\n"));
     std::fs::write(chart.join("images.yaml"), images.concat()).unwrap();
     // What stands before the pods here listens at ports of its own.
     let service = chart.join("templates/service.yaml");
