@@ -9,7 +9,8 @@ use crate::catalogue::region::Region;
 use crate::catalogue::{Catalogue, Environment};
 use crate::named::Named;
 use crate::promote::targets;
-use crate::{bootstrap, command, print, promote, render, schemas, status, validate, vault};
+use crate::signature::Signer;
+use crate::{bootstrap, command, completions, print, promote, render, schemas, status, validate, vault};
 
 /// Operates the platform over one catalogue of regions
 #[derive(Debug, Parser)]
@@ -89,6 +90,13 @@ Examples:
 Example:
   regions status --env production --output json")]
     Status(status::Args),
+    /// Print what makes a shell complete verbs and flags
+    #[command(after_help = "\
+Examples:
+  source <(regions completions bash)
+  regions completions zsh > ~/.zfunc/_regions
+  regions completions fish > ~/.config/fish/completions/regions.fish")]
+    Completions(completions::Args),
 }
 
 /// What to do to a Vault.
@@ -115,6 +123,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Validate => validate::run(folder, json),
         Verb::Render(args) => render::run(&args, folder, json),
         Verb::Schema(args) => schemas::run(&args, json),
+        Verb::Completions(args) => {
+            completions::run(args);
+            ExitCode::SUCCESS
+        }
         Verb::Promote(args) => {
             on(folder, &args.environment, |environment| command::promote(&args, environment, json))
         }
@@ -176,6 +188,7 @@ fn targets_of(catalogue: &Catalogue, environment: &Environment) -> targets::Envi
     targets::Environment {
         name: environment.name.clone(),
         next: catalogue.after(environment).map(|next| next.name.clone()),
+        signers: environment.settings.signers.iter().flatten().filter_map(Signer::of).collect(),
         waves: waves.collect(),
     }
 }

@@ -24,6 +24,7 @@ use crate::output::Progress;
 use crate::plan::readiness;
 use crate::plan::record::Provenance;
 use crate::release;
+use crate::signature;
 use crate::vault::reach::Clusters;
 use crate::vault::secrets::Access;
 
@@ -154,7 +155,7 @@ async fn ready(
     report: &mut Report,
     quiet: bool,
 ) -> Option<(Common, Vec<Prepared>)> {
-    let common = match common(args, report).await {
+    let common = match common(args, environment, report).await {
         Ok(common) => common,
         Err(error) => {
             report.error = Some(error);
@@ -179,7 +180,7 @@ async fn ready(
 }
 
 /// What every region shares; the release is in the report as soon as it is known.
-async fn common(args: &Args, report: &mut Report) -> Result<Common, String> {
+async fn common(args: &Args, environment: &Environment, report: &mut Report) -> Result<Common, String> {
     let helm = Helm::find(args.helm.as_deref()).map_err(|error| chain(&error))?;
     let kubeconfig =
         access::kubeconfig(args.clusters.kubeconfig.as_deref()).map_err(|error| chain(&error))?;
@@ -190,6 +191,10 @@ async fn common(args: &Args, report: &mut Report) -> Result<Common, String> {
         chain(&error)
     })?;
     report.release = Some(packaged.release.clone());
+    signature::verify(&packaged.release, &environment.signers).await.map_err(|error| {
+        report.outcome = Ending::Refused;
+        chain(&error)
+    })?;
     let vault = match (&args.vault_jwt_file, &args.vault_ca) {
         (Some(jwt), Some(authority)) => {
             Some(Access::read(jwt, authority, args.clusters.clone()).map_err(|error| chain(&error))?)

@@ -3,6 +3,7 @@
 
 use crate::catalogue::types::Vault;
 use crate::helm::Values;
+use crate::signature::Signer;
 
 /// An environment, in the order in which its regions are promoted to.
 #[derive(Debug, Clone)]
@@ -11,6 +12,8 @@ pub struct Environment {
     pub name: String,
     /// The environment that comes after it, if any.
     pub next: Option<String>,
+    /// Who signs what is promoted to it; nobody is asked where there is none.
+    pub signers: Vec<Signer>,
     /// Its waves, in the catalogue's order.
     pub waves: Vec<Wave>,
 }
