@@ -37,7 +37,7 @@ class Registry:
         made = subprocess.run([
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
             "-keyout", folder / "registry.key", "-out", self.certificate, "-days", "1", "-subj", "/CN=localhost",
-            "-addext", "subjectAltName=DNS:localhost",
+            "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE",
         ], capture_output=True, text=True)
         assert made.returncode == 0, made.stderr
         settings = folder / "registry.json"
@@ -138,7 +138,7 @@ def layout(folder, name, version):
 def nothing_is_found_before(checkout):
     code, out, error = checkout.run("find")
     assert code == 1 and not out and "this commit was not released" in error, (code, out, error)
-    code, _, error = checkout.run("promote", "qa")
+    code, _, error = checkout.run("../../.circleci/bin/operate", "promote", "qa")
     assert code == 1 and "was not released" in error, (code, error)
 
 
@@ -315,6 +315,8 @@ def run():
         registry = Registry(Path(folder), found.stdout.strip())
         try:
             checkout = Checkout(Path(folder), registry)
+            if not signing.deny().is_file():
+                skip("release: a planted advisory is noticed", "cargo-deny is not built; make lint builds it")
             for one in CHECKS:
                 check(f"release: {one.__name__.replace('_', ' ')}", one, checkout)
         finally:
