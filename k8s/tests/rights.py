@@ -2,7 +2,7 @@
 
 import copy
 
-from rendering import NAMESPACE
+from rendering import NAMESPACE, only
 from report import check
 from server import APPLY, PLURALS, WHOLE
 from waiting import until
@@ -107,10 +107,9 @@ def promoters(objects):
     own, whole = [], []
     for one in objects:
         group = one["apiVersion"].rpartition("/")[0]
-        verbs = ["get", "create", "patch", "delete"] + (["escalate", "bind"] if one["kind"] == "Role" else [])
-        rule = {"apiGroups": [group], "resources": [PLURALS[one["kind"]]], "verbs": verbs}
+        rule = {"apiGroups": [group], "resources": [PLURALS[one["kind"]]], "verbs": ["get", "create", "patch", "delete"]}
         (whole if one["kind"] in WHOLE else own).append(rule)
-    return own, whole
+    return own, whole, only(objects, "Role")["rules"]
 
 
 def grant(server, own, whole):
@@ -153,17 +152,23 @@ def refused_nothing(server, objects):
 
 
 def a_promoter_needs_what_the_readme_says(server, objects):
-    own, whole = promoters(objects)
-    grant(server, own, whole)
+    own, whole, watchers = promoters(objects)
+    grant(server, own + watchers, whole)
     until("who promotes is refused nothing", lambda: refused_nothing(server, objects), 20)
-    for verb in ("escalate", "bind"):
-        less = copy.deepcopy(own)
-        for rule in less:
-            rule["verbs"] = [one for one in rule["verbs"] if one != verb]
-        grant(server, less, whole)
-        # The API server's own view of grants follows a moment later.
-        until(f"without {verb} something is refused", lambda: promoted(server, objects), 20)
-    grant(server, own, [])
+    for rule in watchers:
+        # Of ConfigMaps he may do that anyway.
+        if rule["resources"] != ["configmaps"]:
+            grant(server, own + [other for other in watchers if other is not rule], whole)
+            # The API server's own view of grants follows a moment later.
+            roles = {"Role", "RoleBinding"}
+            until(f"without {rule} the watcher is refused", lambda: promoted(server, objects) == roles, 20)
+    grant(server, own + watchers, whole)
+    until("who promotes is refused nothing again", lambda: refused_nothing(server, objects), 20)
+    more = copy.deepcopy(only(objects, "Role"))
+    more["rules"].append({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]})
+    status, answer, _ = server.call("PATCH", f"{server.path(more)}?fieldManager=regions", more, APPLY, server.promoter)
+    assert status == 403 and "attempting to grant RBAC permissions not currently held" in answer["message"], answer
+    grant(server, own + watchers, [])
     until("without rights in the cluster the fence is refused", lambda: promoted(server, objects) == WHOLE, 20)
 
 

@@ -107,6 +107,9 @@ pub(crate) enum Command {
         place: Place,
         /// By so much.
         seconds: i64,
+        /// The network namespaces of its nodes.
+        #[arg(required = true)]
+        nodes: Vec<String>,
     },
     /// Runs one node of a region, from inside its namespaces.
     #[command(hide = true)]

@@ -33,7 +33,9 @@ fn main() -> ExitCode {
         Command::HoldPackets { queue, milliseconds } => {
             ended(faults::hold_delay(queue, Duration::from_millis(milliseconds)).map_err(Into::into))
         }
-        Command::HoldClock { place, seconds } => block_on(held::faults::hold_clock(&place, seconds)),
+        Command::HoldClock { place: _, seconds, nodes } => {
+            block_on(async { Ok(faults::hold_clock(&nodes, seconds).await?) })
+        }
         Command::Status { environment, output } => ended(held::status(&environment, output)),
         Command::Kubeconfig { environment } => ended(held::kubeconfig(&environment)),
         Command::Node { spec } => ended(Spec::run(&spec).map_err(Into::into)),

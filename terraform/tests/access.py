@@ -7,9 +7,10 @@ import tempfile
 from pathlib import Path
 
 import agreement
-import apiserver
+import definitions
 import rendering
 import report
+from server import ApiServer, programs
 
 ENVIRONMENT = "qa"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -22,7 +23,13 @@ PROMOTER = [
       for group, resource in [
           ("apps", "deployments"), ("", "configmaps"), ("", "services"), ("", "serviceaccounts"),
           ("autoscaling", "horizontalpodautoscalers"), ("networking.k8s.io", "networkpolicies"),
-          ("policy", "poddisruptionbudgets")]],
+          ("policy", "poddisruptionbudgets"), ("rbac.authorization.k8s.io", "roles"),
+          ("rbac.authorization.k8s.io", "rolebindings"), ("monitoring.googleapis.com", "podmonitorings"),
+          ("monitoring.googleapis.com", "rules"), ("monitoring.coreos.com", "podmonitors"),
+          ("monitoring.coreos.com", "prometheusrules")]],
+    *[(verb, "admissionregistration.k8s.io", resource, "fence.meridian.meridian.internal", "")
+      for verb in ("get", "create", "patch", "delete")
+      for resource in ("validatingadmissionpolicies", "validatingadmissionpolicybindings")],
     ("list", "", "pods", "", "meridian"), ("list", "apps", "replicasets", "", "meridian"),
     ("update", "", "configmaps", "release-1", "meridian"),
 ]
@@ -42,21 +49,25 @@ NOBODY = [
     ("get", "", "services/proxy", WATCHER, "vault"), ("get", "", "services/proxy", "https:vault:8200", "vault"),
     ("patch", "apps", "deployments", "", "vault"), ("patch", "apps", "deployments", "", "kube-system"), ("delete", "apps", "statefulsets", "vault", "vault"),
     ("delete", "", "namespaces", "meridian", ""), ("list", "", "namespaces", "", ""), ("get", "", "nodes", "", ""),
-    ("create", "rbac.authorization.k8s.io", "rolebindings", "", "meridian"), ("escalate", "rbac.authorization.k8s.io", "roles", "", "meridian"),
+    ("bind", "rbac.authorization.k8s.io", "roles", "meridian-promoter", "meridian"), ("escalate", "rbac.authorization.k8s.io", "roles", "", "meridian"),
+    ("patch", "rbac.authorization.k8s.io", "roles", "", "kube-system"), ("create", "rbac.authorization.k8s.io", "clusterrolebindings", "", ""),
+    ("create", "admissionregistration.k8s.io", "validatingadmissionpolicies", "", ""),
+    ("delete", "admissionregistration.k8s.io", "validatingadmissionpolicies", "another", ""),
     ("impersonate", "", "users", "admin", ""), ("delete", "", "persistentvolumeclaims", "", "vault"),
 ]
 
 
 def checks(check, skip, space, regions):
-    parts = apiserver.programs()
+    parts = programs()
     title = "access: a real API server takes the jobs' rights, and lets them do no more"
     if parts is None:
         skip(title, "etcd and kube-apiserver are not built; make test-rust builds them")
         return
     with tempfile.TemporaryDirectory(prefix="meridian-access.") as folder:
-        server = apiserver.ApiServer(Path(folder), *parts)
+        server = ApiServer(Path(folder), *parts)
         try:
             server.begin()
+            definitions.install(server)
             accounts = {}
             # The others stand on it, whichever are wanted.
             report.check("access: a real API server takes the rights", taken, server, space, accounts)
@@ -122,4 +133,4 @@ def promotes(server, accounts, regions):
                      "--helm", os.environ["HELM"], "--kubeconfig", file, "--dry-run"]
         done = subprocess.run([regions, *arguments], capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == code, f"{job}: {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-        assert ("cannot" in done.stderr + done.stdout) == (code != 0), done.stdout + done.stderr
+        assert ("cannot be promoted to" in done.stderr + done.stdout) == (code != 0), done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 from importlib.machinery import SourceFileLoader
 
 import rendering
+import server
 import yaml
 
 import plans
@@ -193,13 +195,20 @@ def covered(space, environment):
                 assert not {"secrets", "pods/exec", "pods/attach", "serviceaccounts/token"} & set(rule["resources"]), one
         if job == "rotator":
             continue
-        [role] = [one for one in items if one["kind"] == "Role" and one["metadata"] == {"name": f"meridian-{job}", "namespace": rendering.NAMESPACE}]
-        may = {(group, resource): set(rule["verbs"]) for rule in role["rules"] for group in rule["apiGroups"] for resource in rule["resources"]}
+        may = {}
+        for role in items:
+            if role["kind"] in ("Role", "ClusterRole") and role["metadata"].get("namespace") in (rendering.NAMESPACE, None):
+                for rule in role["rules"]:
+                    for group, resource, name in itertools.product(rule["apiGroups"], rule["resources"], rule.get("resourceNames", [None])):
+                        may.setdefault((role["metadata"].get("namespace"), group, resource, name), set()).update(rule["verbs"])
         for _, objects in rendered(environment):
             for one in objects:
                 group = one["apiVersion"].split("/")[0] if "/" in one["apiVersion"] else ""
-                plural = one["kind"].lower().removesuffix("y") + ("ies" if one["kind"].endswith("y") else "s")
-                assert {"get", "list", "create", "patch", "delete"} <= may.get((group, plural), set()), f"{one['kind']}: {may}"
+                plural = server.PLURALS[one["kind"]]
+                # Rights in the whole cluster are by name.
+                whole = one["kind"] in server.WHOLE
+                place = (None, group, plural, one["metadata"]["name"]) if whole else (rendering.NAMESPACE, group, plural, None)
+                assert {"get", "create", "patch", "delete"} <= may.get(place, set()), f"{one['kind']}: {may}"
 
 
 def token(pipeline, **changed):

@@ -89,9 +89,3 @@ pub(crate) async fn clock(place: &Place, seconds: i64) -> Result<()> {
     eprintln!("the clocks of {} are {seconds:+} s off", plan.name);
     Ok(())
 }
-
-/// Keeps the clocks of a region wrong, in the background.
-pub(crate) async fn hold_clock(place: &Place, seconds: i64) -> Result<()> {
-    let plans = plans(&place.environment)?;
-    Ok(faults::hold_clock(find(&plans, &place.region)?, seconds).await?)
-}

@@ -11,9 +11,30 @@ locals {
       { apiGroups = ["autoscaling"], resources = ["horizontalpodautoscalers"], verbs = local.writes },
       { apiGroups = ["networking.k8s.io"], resources = ["networkpolicies"], verbs = local.writes },
       { apiGroups = ["policy"], resources = ["poddisruptionbudgets"], verbs = local.writes },
+      { apiGroups = ["rbac.authorization.k8s.io"], resources = ["rolebindings", "roles"], verbs = local.writes },
+      # Whoever reads the metrics: one of the two, as the catalogue says.
+      { apiGroups = ["monitoring.googleapis.com"], resources = ["podmonitorings", "rules"], verbs = local.writes },
+      { apiGroups = ["monitoring.coreos.com"], resources = ["podmonitors", "prometheusrules"], verbs = local.writes },
       # How far a rollout is.
       { apiGroups = ["apps"], resources = ["replicasets"], verbs = ["get", "list"] },
       { apiGroups = [""], resources = ["pods"], verbs = ["get", "list"] },
+    ]
+    # What the chart's watcher may: nobody gives rights that are not his own.
+    watcher = [
+      { apiGroups = [""], resources = ["pods"], verbs = ["list", "watch"] },
+      { apiGroups = ["discovery.k8s.io"], resources = ["endpointslices"], verbs = ["list", "watch"] },
+      { apiGroups = ["events.k8s.io"], resources = ["events"], verbs = ["create", "patch"] },
+      # A first dry run binds a role that is not there yet.
+      { apiGroups = ["rbac.authorization.k8s.io"], resources = ["roles"], resourceNames = ["watcher"], verbs = ["bind"] },
+    ]
+    # The chart's admission policy belongs to the cluster.
+    fence = [
+      {
+        apiGroups     = ["admissionregistration.k8s.io"]
+        resources     = ["validatingadmissionpolicies", "validatingadmissionpolicybindings"]
+        resourceNames = ["fence.${var.namespace}.meridian.internal"]
+        verbs         = ["create", "delete", "get", "patch", "update"]
+      },
     ]
     # One at a time.
     lock = [
@@ -42,8 +63,13 @@ locals {
   writes = ["create", "delete", "get", "list", "patch", "update"]
 
   rules = {
-    promoter = concat(local.may.objects, local.may.lock, local.may.ask)
+    promoter = concat(local.may.objects, local.may.watcher, local.may.lock, local.may.ask)
     rotator  = concat(local.may.lock, local.may.ask)
+  }
+  # Of the whole cluster.
+  whole = {
+    promoter = concat(local.may.look, local.may.fence)
+    rotator  = local.may.look
   }
 
   # A role and its binding, by where they are: a namespace, or the cluster.
@@ -58,7 +84,7 @@ locals {
     ],
     [
       for job in keys(local.contexts) :
-      { job = job, name = "meridian-${job}", namespace = null, rules = local.may.look }
+      { job = job, name = "meridian-${job}", namespace = null, rules = local.whole[job] }
     ],
   )
 

@@ -14,9 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use super::background;
-use super::processes::{Which, found};
 use super::vdso::Vdso;
-use crate::platform::{Error, Plan, network};
+use crate::platform::{Error, Plan, network, processes};
 
 /// The hidden verb of the process that keeps clocks wrong.
 const VERB: &str = "hold-clock";
@@ -47,32 +46,37 @@ pub async fn skew(plan: &Plan, seconds: i64) -> Result<(), Error> {
     if seconds == 0 {
         return Ok(());
     }
-    change(plan, seconds, &mut BTreeMap::new())?;
-    background::start(&router, &[VERB, &plan.environment, &plan.name, "--", &seconds.to_string()])
+    let nodes: Vec<String> = (1..=plan.count).map(|node| plan.namespace(node)).collect();
+    change(&nodes, seconds, &mut BTreeMap::new())?;
+    let seconds = seconds.to_string();
+    let mut arguments = vec![VERB, &plan.environment, &plan.name, "--", &seconds];
+    arguments.extend(nodes.iter().map(String::as_str));
+    background::start(&router, &arguments)
 }
 
-/// Keeps the clocks of a region wrong until the process is told to end, and then puts them right.
+/// Keeps the clocks of nodes wrong, which are network namespaces, until the process is told to end, and then puts
+/// them right.
 ///
 /// # Errors
 /// The system refused.
-pub async fn hold(plan: &Plan, seconds: i64) -> Result<(), Error> {
+pub async fn hold(nodes: &[String], seconds: i64) -> Result<(), Error> {
     let system = |source| Error::System { operation: "wait for the end".into(), source };
     let mut ends = signal(SignalKind::terminate()).map_err(system)?;
     let mut known = BTreeMap::new();
     loop {
-        change(plan, seconds, &mut known)?;
+        change(nodes, seconds, &mut known)?;
         tokio::select! {
             _ = ends.recv() => break,
             () = sleep(LOOK) => {}
         }
     }
-    change(plan, 0, &mut BTreeMap::new())
+    change(nodes, 0, &mut BTreeMap::new())
 }
 
 /// Changes the clock of every process that is not known yet. Known are processes by id, with the program that they
 /// ran: another program begins with the right time.
-fn change(plan: &Plan, seconds: i64, known: &mut BTreeMap<u32, PathBuf>) -> Result<(), Error> {
-    let now = found(plan, &Which::default())?;
+fn change(nodes: &[String], seconds: i64, known: &mut BTreeMap<u32, PathBuf>) -> Result<(), Error> {
+    let now = processes(nodes)?;
     known.retain(|pid, _| now.contains(pid));
     for pid in now {
         let process = Path::new("/proc").join(pid.to_string());
