@@ -95,7 +95,7 @@ def pictures_are_what_their_text_says():
 def shells_take_the_completions(regions):
     for shell, reader in (("bash", ["bash", "-n"]), ("zsh", None), ("fish", None)):
         done = subprocess.run([regions, "completions", shell], capture_output=True, text=True, timeout=30, check=False)
-        assert done.returncode == 0 and "promote" in done.stdout and "--vault-ca" in done.stdout, done.stderr
+        assert done.returncode == 0 and "promote" in done.stdout and "vault-ca" in done.stdout, done.stderr
         if reader:
             read_by = subprocess.run(reader, input=done.stdout, capture_output=True, text=True, check=False)
             assert read_by.returncode == 0, read_by.stderr

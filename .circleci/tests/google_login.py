@@ -254,6 +254,8 @@ def run():
     for environment in config.environments():
         check(f"google: kubeconfig of {environment} has every region, and no credential", kubeconfig_has_every_region, environment)
     check("google: the registry's login is written", registry_login_is_written)
+    check("google: a digest is signed with the key that is named", signs_a_digest_with_the_key_that_is_named)
+    check("google: an image is attested as Binary Authorization asks", attests_an_image_as_binary_authorization_asks)
     sts = (400, {"error": "invalid_grant", "error_description": "The audience does not match"})
     denied = (403, {"error": {"code": 403, "message": "Permission denied on the service account"}})
     gone = (404, {"error": {"message": "Not found: cluster"}})

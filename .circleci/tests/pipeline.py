@@ -10,6 +10,7 @@ import config
 import docs
 import google_login
 import mutants
+import rehearsal
 import releases
 import rules
 import yaml
@@ -117,7 +118,7 @@ def of_the_configuration():
 
 PARTS = {
     "configuration": of_the_configuration, "claims": claims.run, "docs": docs.run, "google": google_login.run,
-    "releases": releases.run,
+    "rehearsal": rehearsal.run, "releases": releases.run,
 }
 wanted = sys.argv[1:] or list(PARTS)
 for part in wanted:
