@@ -1,5 +1,6 @@
 """The tests of the pipeline. Run them with .circleci/tests/run."""
 
+import json
 import re
 import subprocess
 import sys
@@ -35,10 +36,25 @@ def schema_holds(text=TEXT):
 
 def schema_refuses_a_misspelt_key():
     try:
-        schema_holds(TEXT.replace("    executor: linux", "    executorr: linux", 1))
+        schema_holds(TEXT.replace("    executor: builder", "    executorr: builder", 1))
     except AssertionError:
         return
     raise AssertionError("the schema took a misspelt key")
+
+
+def what_renovate_reads_holds():
+    """Its schema, and that each of its own patterns finds what it is to move."""
+    done = subprocess.run([BIN / "check-jsonschema", "--builtin-schema", "vendor.renovate", config.ROOT / "renovate.json"],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    read = json.loads((config.ROOT / "renovate.json").read_text())
+    tracked = config.git(config.ROOT, "ls-files").splitlines()
+    for manager in read["customManagers"]:
+        files = [file for file in tracked for pattern in manager["managerFilePatterns"] if re.search(pattern.strip("/"), file)]
+        assert files, f"{manager['description']}: no file"
+        for pattern in manager["matchStrings"]:
+            found = [re.search(pattern.replace("(?<", "(?P<"), (config.ROOT / file).read_text()) for file in files]
+            assert all(found), f"{manager['description']}: {pattern} is not in {files}"
 
 
 def yaml_is_tidy():
@@ -49,7 +65,7 @@ def yaml_is_tidy():
 
 def a_key_that_stands_twice_is_seen():
     try:
-        config.read(TEXT.replace("    executor: linux", "    executor: linux\n    executor: linux", 1))
+        config.read(TEXT.replace("    executor: builder", "    executor: builder\n    executor: builder", 1))
     except yaml.YAMLError:
         return
     raise AssertionError("a key that stands twice was taken")
@@ -105,6 +121,7 @@ def of_the_configuration():
     check("config.yml holds to CircleCI's schema", schema_holds)
     check("the schema refuses a misspelt key", schema_refuses_a_misspelt_key)
     check("config.yml is tidy", yaml_is_tidy)
+    check("what Renovate reads holds", what_renovate_reads_holds)
     check("a key that stands twice is seen", a_key_that_stands_twice_is_seen)
     for rule in rules.RULES:
         check(rule.__name__.replace("_", " "), rule, READ)
