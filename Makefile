@@ -65,16 +65,31 @@ e2e: setup ## the chart in two real regions of two nodes, under load: rollouts, 
 	@local/tools/nodes
 	@cargo build --workspace
 	@local/tools/platform production 2
-	@code=0; cargo test --package local-region --test e2e -- --ignored --test-threads=1 --nocapture || code=$$?; \
+	@code=0; cargo test --package local-region --test e2e -- --ignored --test-threads=1 --nocapture --skip soak:: || code=$$?; \
 	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
 
 .PHONY: nightly
 nightly: ## what is too slow for every change: real regions, under load, for hours; as root, or with sudo that asks for no password
-	@local/tools/as-root $(MAKE) --no-print-directory test-platform e2e
+	@local/tools/as-root $(MAKE) --no-print-directory simulate test-platform e2e soak
 
 .PHONY: rehearse
 rehearse: setup ## the pipeline of .circleci/config.yml, job by job, on regions of this machine; as root, on Linux
 	@.circleci/rehearse/run
+
+.PHONY: soak
+soak: setup ## 100 rotations of signing-keys and 100 of clients in two real regions under load, with each phase's time (KEEP=1 leaves them up); as root, on Linux
+	@local/tools/nodes
+	@cargo build --workspace
+	@local/tools/platform production 2
+	@code=0; cargo test --package local-region --test e2e -- --ignored --test-threads=1 --nocapture soak:: || code=$$?; \
+	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
+
+# How many schedules, and from which seed on.
+SCHEDULES ?= 100000
+SEED ?= 1
+.PHONY: simulate
+simulate: setup ## rotations under a virtual clock while things go wrong at random, and what was met (SCHEDULES=100000, SEED=1)
+	@SCHEDULES=$(SCHEDULES) SEED=$(SEED) cargo test --profile simulate --package regions --test simulation many_schedules -- --ignored --nocapture
 
 .PHONY: lint
 lint: setup lint-tree lint-claims $(deny) ## formatter, clippy with warnings as errors, rules for dependencies, the chart's manifests

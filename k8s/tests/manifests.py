@@ -4,15 +4,13 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-import yaml
-
 import alerts
 import flows
-from rendering import CHART, IMAGES, NAMESPACE, only
+import watcher
+from rendering import FACTS, IMAGES, NAMESPACE, only
 
 SPOT_TAINT = {"key": "cloud.google.com/gke-spot", "value": "true", "effect": "NoSchedule"}
 SPOT_SECONDS = 15
-FACTS = yaml.safe_load((CHART / "Chart.yaml").read_text())
 UID = 65532
 SELECTOR = {"app.kubernetes.io/name": "service"}
 WATCHER = {"app.kubernetes.io/name": "watcher"}
@@ -91,6 +89,7 @@ def kinds(objects, values):
     assert found == sorted([
         "ConfigMap traffic",
         "Deployment service",
+        "Deployment watcher",
         "HorizontalPodAutoscaler service",
         "NetworkPolicy default-deny",
         "NetworkPolicy service",
@@ -99,6 +98,7 @@ def kinds(objects, values):
         "Role watcher",
         "RoleBinding watcher",
         "Service service",
+        "Service watcher",
         "ServiceAccount service",
         "ServiceAccount watcher",
         f"ValidatingAdmissionPolicy {FENCE}",
@@ -158,7 +158,7 @@ def rollout_takes_no_pod_away(objects, values):
 def selectors_take_the_pods(objects, values):
     assert deployment(objects)["selector"] == {"matchLabels": SELECTOR}
     assert only(objects, "PodDisruptionBudget")["spec"]["selector"] == {"matchLabels": SELECTOR}
-    assert only(objects, "Service")["spec"]["selector"] == SELECTOR
+    assert only(objects, "Service", "service")["spec"]["selector"] == SELECTOR
     assert only(objects, "NetworkPolicy", "service")["spec"]["podSelector"] == {"matchLabels": SELECTOR}
     assert only(objects, "NetworkPolicy", "watcher")["spec"]["podSelector"] == {"matchLabels": WATCHER}
     for constraint in pod(objects)["topologySpreadConstraints"]:
@@ -327,7 +327,7 @@ def resources_are_bounded(objects, values):
 
 
 def service_is_a_load_balancer(objects, values):
-    found = only(objects, "Service")
+    found = only(objects, "Service", "service")
     spec = found["spec"]
     assert spec["type"] == "LoadBalancer" and spec["externalTrafficPolicy"] == "Cluster"
     assert spec["ports"] == [{"name": "public", "port": 443, "targetPort": "public", "protocol": "TCP"}]
@@ -509,5 +509,5 @@ CHECKS = [
     autoscaler_follows_the_catalogue, budget_lets_nodes_drain, every_taint_is_tolerated,
     replicas_stand_off_spot_first, pods_spread_over_pools_zones_and_hosts, traffic_is_rendered_without_data,
     rights_are_the_watchers_few, the_fence_stands_around_what_regions_owns, metrics_are_collected,
-    alerts_are_those_of_the_file, flows_are_the_few_that_are_needed,
+    alerts_are_those_of_the_file, flows_are_the_few_that_are_needed, *watcher.CHECKS,
 ]

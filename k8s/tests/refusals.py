@@ -68,7 +68,8 @@ REFUSED = [
 ]
 
 IMAGES_REFUSED = [
-    ({"secrets-agent": IMAGES["secrets-agent"]}, "images.yaml: service must name an image by digest"),
+    (IMAGES | {"service": ""}, "images.yaml: service must name an image by digest"),
+    (IMAGES | {"regions": ""}, "images.yaml: regions must name an image by digest"),
     (IMAGES | {"service": "registry.example/service:1.2.3"}, 'found "registry.example/service:1.2.3"'),
     (IMAGES | {"secrets-agent": "registry.example/a@sha256:abc"}, "secrets-agent must name an image by digest"),
     (IMAGES | {"service": "a\nb@sha256:" + "a" * 64}, "service must name an image by digest"),

@@ -15,6 +15,7 @@ import random_catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "k8s" / "chart"
+FACTS = yaml.safe_load((CHART / "Chart.yaml").read_text())
 HELM = os.environ["HELM"]
 NAMESPACE = "meridian"
 VERSIONS = ["1.33", "1.34", "1.35", "1.36", "1.37"]

@@ -103,7 +103,7 @@ def no_value_is_forgotten():
 
 def a_region_replaces_a_default_whole():
     pools = {"only": {"machine": "e2-standard-4", "min": 2, "max": 6}}
-    pod = rendering.only(template_values(changed(FULL, ["pools"], pools)), "Deployment")["spec"]["template"]["spec"]
+    pod = rendering.only(template_values(changed(FULL, ["pools"], pools)), "Deployment", "service")["spec"]["template"]["spec"]
     assert not any("gke-spot" in t["key"] for t in pod["tolerations"]), "the default's spot pool is still seen"
 
 

@@ -4,7 +4,6 @@ mod catalogue;
 mod checks;
 mod finale;
 mod interrupts;
-mod pod;
 mod region;
 mod report;
 mod scratch;
@@ -24,7 +23,9 @@ use aws_lc_rs::digest;
 use futures_util::future::{join_all, try_join_all};
 use jiff::Timestamp;
 use local_region::documents;
+use local_region::load::{Load, Target};
 use local_region::pki::Ca;
+use local_region::pod::Site;
 use local_region::programs::program;
 use local_region::tools;
 use tokio::sync::watch;
@@ -34,8 +35,6 @@ use crate::cli::{DemoOptions, Output};
 use catalogue::Catalogue;
 use documents::{KeyState, Rotation, SigningKey};
 use interrupts::{AbortOnDrop, Ended, Interrupts};
-use local_region::load::{Load, Target};
-use pod::Site;
 use region::Region;
 use scratch::Scratch;
 use stage::Stage;
@@ -81,7 +80,13 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
     let public_ca = Ca::new("meridian demo, public")?;
     let ca_pem = public_ca.pem();
     let release = release()?;
-    let site = Site { folder: folder.path(), logs: &logs, public_ca: &ca_pem, release: &release };
+    let site = Site {
+        environment: "demo",
+        folder: folder.path(),
+        logs: &logs,
+        public_ca: &ca_pem,
+        release: &release,
+    };
 
     let set_up = interrupts.guard(set_up(&timeline, &site, &public_ca, &options.catalogue)).await;
     let (catalogue, regions, start) = match set_up {

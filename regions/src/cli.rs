@@ -10,7 +10,9 @@ use crate::catalogue::{Catalogue, Environment};
 use crate::named::Named;
 use crate::promote::targets;
 use crate::signature::Signer;
-use crate::{bootstrap, command, completions, print, promote, render, schemas, status, validate, vault};
+use crate::{
+    bootstrap, command, completions, print, promote, render, rotate, schemas, status, validate, vault, watch,
+};
 
 /// Operates the platform over one catalogue of regions
 #[derive(Debug, Parser)]
@@ -80,6 +82,10 @@ Examples:
   regions promote --env qa --release chart.tgz --dry-run
   regions promote --env production --release oci://REPOSITORY@sha256:DIGEST --why 'ticket 1234'")]
     Promote(promote::Args),
+    /// Change a secret in every region, and take the old one away once every pod uses the new one
+    Rotate(rotate::Args),
+    /// Watch a region: what its pods use of what its Vault holds
+    Watch(watch::Args),
     /// Make a new region's Vault, and copy the other regions' secrets to it
     Bootstrap(bootstrap::Args),
     /// Make a region's Vault what the catalogue wants of it
@@ -87,8 +93,11 @@ Examples:
     Vault(VaultVerb),
     /// Show what every region of an environment runs
     #[command(after_help = "\
-Example:
-  regions status --env production --output json")]
+Examples:
+  regions status --env production --watch
+  regions status --env production --output json
+
+Exit codes: 0, or 4 when a region cannot be read, or 2 for usage and configuration")]
     Status(status::Args),
     /// Print what makes a shell complete verbs and flags
     #[command(after_help = "\
@@ -130,6 +139,11 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Promote(args) => {
             on(folder, &args.environment, |environment| command::promote(&args, environment, json))
         }
+        Verb::Rotate(args) => match whole(folder, &args.environment) {
+            Ok(environment) => command::rotate(&args, &environment, json),
+            Err(code) => code,
+        },
+        Verb::Watch(args) => command::watch(&args),
         Verb::Bootstrap(args) => match find(folder, &args.named) {
             Ok((environment, region)) => command::bootstrap(&args, &environment, &region, json),
             Err(code) => code,
@@ -142,6 +156,16 @@ pub fn run(cli: Cli) -> ExitCode {
             on(folder, &args.environment, |environment| command::status(&args, environment, json))
         }
     }
+}
+
+/// An environment of the catalogue.
+fn whole(folder: &Path, name: &str) -> Result<Environment, ExitCode> {
+    let refuse = |wrong: &dyn std::fmt::Display| {
+        print::complaint(&wrong);
+        ExitCode::from(2)
+    };
+    let catalogue = Catalogue::load(folder).map_err(|invalid| refuse(&invalid))?;
+    Ok(catalogue.environment(name).map_err(|unknown| refuse(&unknown))?.clone())
 }
 
 /// Does something to an environment of the catalogue.
@@ -180,6 +204,7 @@ fn targets_of(catalogue: &Catalogue, environment: &Environment) -> targets::Envi
             region: region.name.clone(),
             context: region.context.value.to_string(),
             vault: region.vault.value.clone(),
+            watcher: region.watcher.as_ref().map(|watcher| watcher.value.to_string()),
             secrets: environment.settings.secrets.keys().map(ToString::to_string).collect(),
             values: render::values(environment, region),
         });

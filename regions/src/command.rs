@@ -1,21 +1,22 @@
 //! From a verb's arguments to its exit code: the runtime, signals, and what is printed at the end.
 
 use std::future::Future;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use serde::Serialize;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::watch::{Receiver, Sender, channel};
 
 use crate::bootstrap;
 use crate::catalogue::{self, region::Region};
-use crate::cluster::access;
 use crate::promote::targets::Environment;
 use crate::promote::{self, Ending};
+use crate::rotate;
 use crate::status;
 use crate::vault::apply;
+use crate::{logging, watch};
 
 /// Exit code of a run that a second signal ended wherever it was.
 const INTERRUPTED: u8 = 4;
@@ -37,21 +38,35 @@ pub fn promote(args: &promote::Args, environment: &Environment, json: bool) -> E
 
 /// `regions status`.
 pub fn status(args: &status::Args, environment: &Environment, json: bool) -> ExitCode {
-    carry_out(async |_| {
-        let kubeconfig = match access::kubeconfig(args.kubeconfig.as_deref()) {
-            Ok(kubeconfig) => kubeconfig,
+    carry_out(async |mut stop| {
+        let reader = match status::Reader::new(args, environment) {
+            Ok(reader) => reader,
             Err(error) => {
                 let _ = writeln!(std::io::stderr(), "{error}");
                 return 2;
             }
         };
-        let status = status::read(environment, &kubeconfig).await;
-        if json {
-            print_json(&status);
-        } else {
-            print(&status.table(jiff::Timestamp::now()));
+        loop {
+            let status = reader.read().await;
+            if json {
+                print_json(&status);
+            } else {
+                let table = status.table(jiff::Timestamp::now());
+                // On a terminal each look takes the place of the one before; elsewhere they follow each other.
+                match (args.watch, std::io::stdout().is_terminal()) {
+                    (true, true) => print(&format!("\u{1b}[H\u{1b}[2J{table}")),
+                    (true, false) => print(&format!("{table}\n")),
+                    (false, _) => print(&table),
+                }
+            }
+            if !args.watch {
+                return status.code();
+            }
+            tokio::select! {
+                () = tokio::time::sleep(status::WATCH) => {}
+                _ = stop.wait_for(|stop| *stop) => return status.code(),
+            }
         }
-        status.code()
     })
 }
 
@@ -81,6 +96,36 @@ pub fn vault_apply(
     })
 }
 
+/// `regions rotate`.
+pub fn rotate(args: &rotate::Args, environment: &catalogue::Environment, json: bool) -> ExitCode {
+    carry_out(async |stop| {
+        let report = rotate::run(args, environment, stop).await;
+        if json {
+            print_json(&report);
+        } else if report.code() == 0 {
+            print(&report.text());
+        } else {
+            let _ = write!(std::io::stderr(), "{}", report.text());
+        }
+        report.code()
+    })
+}
+
+/// `regions watch`. It takes no catalogue: a pod is told what it needs.
+pub fn watch(args: &watch::Args) -> ExitCode {
+    logging::start(args.log);
+    carry_out(async |stop| match watch::run(args, stop).await {
+        Ok(()) => 0,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "{failure}");
+            match failure {
+                watch::Failure::Misconfigured(_) => 2,
+                watch::Failure::Listen(_) => 1,
+            }
+        }
+    })
+}
+
 /// `regions bootstrap`.
 pub fn bootstrap(
     args: &bootstrap::Args,
@@ -105,7 +150,7 @@ pub fn bootstrap(
 /// wherever it is.
 fn carry_out<F, Fut>(verb: F) -> ExitCode
 where
-    F: FnOnce(watch::Receiver<bool>) -> Fut,
+    F: FnOnce(Receiver<bool>) -> Fut,
     Fut: Future<Output = u8>,
 {
     let runtime = match Runtime::new() {
@@ -115,7 +160,7 @@ where
             return ExitCode::from(2);
         }
     };
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = channel(false);
     let code = runtime.block_on(async {
         tokio::select! {
             code = verb(stopped) => code,
@@ -128,7 +173,7 @@ where
 }
 
 /// Sets `stop` at the first signal and returns at the second.
-async fn second_signal(stop: &watch::Sender<bool>) {
+async fn second_signal(stop: &Sender<bool>) {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

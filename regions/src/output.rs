@@ -73,6 +73,12 @@ impl Line {
 }
 
 impl Line {
+    /// Says what is going on in two forms: one that may change all the time, for a line that moves, and one that does
+    /// not, for lines that stay.
+    pub fn say_either(&self, moving: &str, still: &str) {
+        self.say(if self.bar.is_some() { moving } else { still });
+    }
+
     /// Takes the line away until it says something again: somebody is asked, or shown, something.
     pub fn hide(&self) {
         if let Some(bar) = &self.bar {

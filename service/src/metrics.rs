@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::configuration::Oauth;
+use crate::configuration::{Ceilings, Oauth};
 
 /// A route of the public interface, as metrics and logs name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +119,7 @@ pub struct Metrics {
     document_rejected: Family<ByDocument, Gauge>,
     document_rejections: Family<ByDocument, Counter>,
     settings: Family<BySetting, Seconds>,
+    ceilings: Family<BySetting, Seconds>,
     /// The generation of the snapshot in use; 0 before the first.
     pub generation: Gauge,
     /// When the certificate in use ends, in seconds since 1970.
@@ -156,6 +157,9 @@ impl Metrics {
             Unit::Seconds,
             settings.clone(),
         );
+        let ceilings = Family::<BySetting, Seconds>::default();
+        let help = "The most that [oauth] may say";
+        registry.register_with_unit("oauth_ceiling", help, Unit::Seconds, ceilings.clone());
         let certificate_end = Gauge::default();
         let help = "When the certificate in use ends, since 1970";
         registry.register_with_unit(
@@ -180,6 +184,7 @@ impl Metrics {
             document_rejected: registered(r, "document_rejected", "1 while the newest version is rejected"),
             document_rejections: registered(r, "document_rejections", "Versions rejected"),
             settings,
+            ceilings,
             generation: registered(
                 r,
                 "configuration_generation",
@@ -258,6 +263,16 @@ impl Metrics {
             [("token_life", token_life), ("jwks_max_age", jwks_max_age), ("leeway", leeway), ("skew", skew)]
         {
             self.settings.get_or_create(&BySetting { setting }).set(span.as_secs_f64());
+        }
+    }
+
+    /// Shows the most that those lengths of time can ever be in this process.
+    pub fn ceilings(&self, ceilings: &Ceilings) {
+        let Ceilings { token_life, jwks_max_age, leeway, skew } = ceilings;
+        for (setting, span) in
+            [("token_life", token_life), ("jwks_max_age", jwks_max_age), ("leeway", leeway), ("skew", skew)]
+        {
+            self.ceilings.get_or_create(&BySetting { setting }).set(span.as_secs_f64());
         }
     }
 

@@ -58,9 +58,11 @@ const WAITING: &str = "waiting";
 impl State {
     /// A state without a snapshot: alive and not ready.
     pub fn new(configuration: Configuration, log_level: LevelHandle) -> Self {
+        let metrics = Metrics::new();
+        metrics.ceilings(&configuration.ceilings);
         State {
             configuration,
-            metrics: Metrics::new(),
+            metrics,
             traffic: ArcSwap::default(),
             snapshot: ArcSwapOption::empty(),
             phase: AtomicU8::new(Phase::Serving as u8),

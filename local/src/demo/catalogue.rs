@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use local_region::pki::write_private;
+use local_region::pod::Site;
 use local_region::programs::program;
 use local_region::vault::VaultServer;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::pod::Site;
 use super::timeline::Timeline;
 
 /// The environment whose regions the demo starts.

@@ -5,16 +5,16 @@ use std::time::Duration;
 use anyhow::Result;
 use jiff::Timestamp;
 use local_region::http::StatusCode;
+use local_region::load::{Issue, Target};
+use local_region::pod::Pod;
 use local_region::vault::Error as VaultError;
 use local_region::wait::wait_until;
 use secrecy::SecretString;
 use secrets_agent_client::Error as AgentError;
 use serde_json::{Value, json};
 
-use super::pod::Pod;
 use super::region::Region;
 use super::watcher::Change;
-use local_region::load::{Issue, Target};
 
 /// A retired version must be gone from an agent within this.
 const GONE: Duration = Duration::from_secs(5);

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use local_region::pki::Ca;
+use local_region::pod::{Pod, Site};
 use local_region::vault::{Admin, AppRole, Kv, Storage, VaultServer};
 use serde_json::{Value, json};
-
-use super::pod::{Pod, Site};
 
 /// The identities of a region, as the catalogue's AppRoles give them.
 #[derive(Debug)]

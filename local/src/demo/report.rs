@@ -105,7 +105,7 @@ impl Tokens {
 
 impl PodSummary {
     pub(crate) fn new(
-        pod: &super::pod::Pod,
+        pod: &local_region::pod::Pod,
         status: Option<&Status>,
         load: Figures,
         changes: &[Change],

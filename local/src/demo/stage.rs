@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::{join_all, try_join_all};
+use local_region::load::Load;
+use local_region::pod::{Pod, Site};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
 use super::catalogue::Catalogue;
 use super::documents::Rotation;
-use super::pod::{Pod, Site};
 use super::region::Region;
 use super::timeline::Timeline;
 use super::watcher::{self, Change, Moment};
-use local_region::load::Load;
 
 /// A thing that must hold, and whether it did.
 #[derive(Debug, Clone, Serialize)]

@@ -7,13 +7,12 @@ use ::http::Method;
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use local_region::http::StatusCode;
+use local_region::pod::Pod;
 use local_region::vault::Kv;
 use local_region::wait::wait_pausing;
 use secrets_agent_client::Version;
 use secrets_agent_client::wire::{Nudge, SecretStatus, Status};
 use serde::Serialize;
-
-use super::pod::Pod;
 
 /// A version must be in use everywhere within this.
 const ADOPTED: Duration = Duration::from_secs(10);

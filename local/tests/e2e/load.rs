@@ -25,10 +25,19 @@ const ENOUGH: Duration = Duration::from_secs(120);
 /// Lets something happen while clients ask: those that keep their connections, and those that open one for each
 /// request, through the LoadBalancer of every region. None of them may notice.
 pub(crate) async fn nobody_notices<T>(world: &World, what: &str, happens: impl Future<Output = T>) -> T {
+    nobody_notices_with(world, what, async move |_| happens.await).await
+}
+
+/// The same, of something that has to do with the clients themselves.
+pub(crate) async fn nobody_notices_with<T>(
+    world: &World,
+    what: &str,
+    happens: impl AsyncFnOnce(Arc<Load>) -> T,
+) -> T {
     let load = load(world).await;
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(Arc::clone(&load).run(RATE, stopped));
-    let happened = happens.await;
+    let happened = happens(Arc::clone(&load)).await;
     let enough = async || {
         let due = load.due();
         if due >= REQUESTS { Ok(()) } else { Err(format!("{due} requests")) }

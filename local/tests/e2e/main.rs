@@ -1,4 +1,5 @@
-//! The chart in real regions, with two nodes each, under load from outside. `make e2e` brings them up.
+//! The chart in real regions, with two nodes each, under load from outside. `make e2e` brings them up, and `make soak` for the
+//! long ones.
 
 #[cfg(test)]
 mod autoscaler;
@@ -14,5 +15,7 @@ mod lifecycle;
 mod load;
 #[cfg(test)]
 mod outages;
+#[cfg(test)]
+mod rotations;
 #[cfg(test)]
 mod world;

@@ -27,6 +27,7 @@ use crate::plan::vault::{Allowed, desired};
 use crate::vault::apply;
 use crate::vault::client::{Authorities, Vault, credential};
 use crate::vault::error::VaultError;
+use crate::vault::logins::token_file;
 use crate::vault::reach::{Clusters, Place};
 use crate::vault::seal::{Hidden, SealStatus, Shares};
 
@@ -94,14 +95,6 @@ pub struct Args {
     pub clusters: Clusters,
 }
 
-fn token_file(text: &str) -> Result<(String, PathBuf), String> {
-    let (region, file) = text
-        .split_once('=')
-        .filter(|(region, file)| !region.is_empty() && !file.is_empty())
-        .ok_or("write REGION=FILE, such as us-east4=us.token")?;
-    Ok((region.to_owned(), file.into()))
-}
-
 /// Why a bootstrap ends early.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -164,7 +157,7 @@ pub async fn run(
 }
 
 /// Turns core dumps off, and with them the attaching of debuggers by the same user.
-fn forbid_core_dumps() -> std::io::Result<()> {
+pub(crate) fn forbid_core_dumps() -> std::io::Result<()> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
@@ -318,18 +311,5 @@ impl Work<'_> {
 
     fn check_stop(&self) -> Result<(), Failure> {
         if *self.stop.borrow() { Err(Failure::Stopped) } else { Ok(()) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_are_named_by_region() {
-        assert_eq!(token_file("eu=a=b").unwrap(), ("eu".to_owned(), PathBuf::from("a=b")));
-        for wrong in ["eu", "=file", "eu=", ""] {
-            assert!(token_file(wrong).unwrap_err().contains("REGION=FILE"), "{wrong}");
-        }
     }
 }

@@ -53,8 +53,24 @@ pub fn client(kubeconfig: Kubeconfig, context: &str, answer: Duration) -> Result
     let config =
         futures_util::FutureExt::now_or_never(kube::Config::from_custom_kubeconfig(kubeconfig, &options))
             .ok_or_else(|| Cause::Unexpected("reading the context took too long".into()))?;
-    let mut config =
+    let config =
         config.map_err(|error| Cause::Access(format!("context {context}: {}", unreadable(&error))))?;
+    bounded(config, answer)
+}
+
+/// Makes the client of the cluster that this process is a pod of, as its ServiceAccount.
+///
+/// # Errors
+/// It is no pod, or what pods are given is not there.
+pub(crate) fn in_cluster(answer: Duration) -> Result<kube::Client, Cause> {
+    let config = kube::Config::incluster();
+    let config = config
+        .map_err(|_| Cause::Access("this is no pod of a cluster, or it has no ServiceAccount".into()))?;
+    bounded(config, answer)
+}
+
+/// A client with bounds on every call.
+fn bounded(mut config: kube::Config, answer: Duration) -> Result<kube::Client, Cause> {
     config.connect_timeout = Some(CONNECT.min(answer));
     config.read_timeout = Some(answer);
     config.write_timeout = Some(answer);

@@ -3,8 +3,10 @@
 pub mod access;
 pub mod error;
 pub mod forward;
+pub mod leases;
 mod objects;
 mod records;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,8 +72,13 @@ impl Cluster {
             object: format!("context {context}"),
             cause,
         })?;
+        Ok(Self::of(region, context, client, patience))
+    }
+
+    /// A region whose client is there already.
+    pub(crate) fn of(region: &str, context: &str, client: kube::Client, patience: Patience) -> Self {
         let (region, context) = (region.to_owned(), context.to_owned());
-        Ok(Self { region, context, client, patience, served: Arc::default() })
+        Self { region, context, client, patience, served: Arc::default() }
     }
 
     /// The region's name.

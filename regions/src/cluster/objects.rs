@@ -4,8 +4,8 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIResource, APIResourceList, LabelSelector};
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::Request;
 use kube::core::params::ValidationDirective;
+use kube::core::{Request, Status};
 use serde_json::{Value, json};
 
 use super::error::{Cause, ClusterError};
@@ -13,6 +13,9 @@ use super::{Cluster, NAMESPACE};
 use crate::plan::conflict::Conflict;
 use crate::plan::object::{OWNER, OWNER_LABEL, Object, ObjectRef};
 use crate::plan::readiness::View;
+
+/// As whom something is made before its data are written: a manager whose apply owns no field takes none away.
+pub(super) const MAKER: &str = "regions-make";
 
 /// What came of an apply.
 #[derive(Debug)]
@@ -91,6 +94,33 @@ impl Cluster {
         }
     }
 
+    /// Applies an object on the server's side, over the version that it names where it names one, whoever owned its
+    /// fields before. An apply makes what is not there under a name that a role can grant; a POST has none yet. It is
+    /// tried once: whoever gets no answer reads again.
+    ///
+    /// # Errors
+    /// Somebody else wrote it meanwhile, or the region refuses it or cannot be asked.
+    pub(super) async fn impose(
+        &self,
+        path: &Request,
+        name: &str,
+        object: &Value,
+        manager: &str,
+    ) -> Result<Value, ClusterError> {
+        let how = PatchParams::apply(manager).force();
+        let patch = Patch::Apply(object);
+        let kind = object["kind"].as_str().unwrap_or_default();
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        let what = format!("{kind} {namespace}/{name}");
+        self.call_once("apply", &what, || Ok(path.patch(name, &how, &patch)?)).await
+    }
+
+    /// That somebody else wrote something meanwhile, as the API server would say it.
+    pub(super) fn overtaken(&self, what: &str) -> ClusterError {
+        let status = Status::failure("somebody else wrote it meanwhile", "Conflict").with_code(409);
+        self.error("apply", what, Cause::Api(status.boxed()))
+    }
+
     /// Deletes an object if it is still the one with this uid and still carries this tool's label. What it
     /// owns goes with it in the background.
     ///
@@ -133,7 +163,7 @@ impl Cluster {
         let answer: Result<Value, _> =
             self.call("create", &id.to_string(), || Ok(path.create(&how, body.clone())?)).await;
         match answer {
-            Err(error) if error.cause.status().is_some_and(kube::core::Status::is_already_exists) => Ok(()),
+            Err(error) if error.cause.status().is_some_and(Status::is_already_exists) => Ok(()),
             other => other.map(drop),
         }
     }
@@ -172,6 +202,30 @@ impl Cluster {
         self.read(id).await
     }
 
+    /// What a Service's pod answers to a GET, through the API server's proxy. It is asked once.
+    ///
+    /// # Errors
+    /// The API server, or whoever is behind it, does not answer as it should.
+    pub async fn proxied(
+        &self,
+        namespace: &str,
+        service: &str,
+        port: u16,
+        path: &str,
+    ) -> Result<String, ClusterError> {
+        let url = format!("/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy{path}");
+        let request = http::Request::get(&url).body(Vec::new());
+        let what = format!("{service} in {namespace}");
+        let request =
+            request.map_err(|error| self.error("ask", &what, Cause::Unexpected(error.to_string())))?;
+        let cause = match tokio::time::timeout(self.patience.call, self.client.request_text(request)).await {
+            Ok(Ok(text)) => return Ok(text),
+            Ok(Err(error)) => Cause::from_client(error),
+            Err(_) => Cause::TimedOut(self.patience.call),
+        };
+        Err(self.error("ask", &what, cause))
+    }
+
     /// The Deployments that this tool applied.
     ///
     /// # Errors
@@ -185,7 +239,7 @@ impl Cluster {
         self.call("get", &id.to_string(), || Ok(path.get(&id.name, &GetParams::default())?)).await
     }
 
-    pub(super) async fn list<T>(
+    pub(crate) async fn list<T>(
         &self,
         group: &str,
         plural: &str,

@@ -8,7 +8,9 @@ pub mod manifest;
 pub mod object;
 pub mod readiness;
 pub mod record;
+pub mod rotation;
 pub mod vault;
+pub mod view;
 
 use jiff::Timestamp;
 use serde_json::Value;

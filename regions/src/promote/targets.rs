@@ -36,6 +36,8 @@ pub struct Target {
     pub context: String,
     /// Its Vault.
     pub vault: Vault,
+    /// Address of its watcher, where that is not reached through the API server.
+    pub watcher: Option<String>,
     /// The secrets that the catalogue says it has.
     pub secrets: Vec<String>,
     /// What Helm is given.

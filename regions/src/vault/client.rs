@@ -26,6 +26,11 @@ use crate::cluster::forward::Forward;
 /// Bound of one call.
 const CALL: Duration = Duration::from_secs(10);
 
+/// The call whose answer can be had only once, and its bound: the longest that Vault works on a request unless told
+/// otherwise (`default_max_request_duration`).
+const INITIALISE: &str = "sys/init";
+const INITIALISED: Duration = Duration::from_secs(90);
+
 /// Type of a merge patch (RFC 7396).
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
@@ -58,6 +63,13 @@ impl Authorities {
             return Err(refuse("it holds no PEM certificate".into()));
         }
         Ok(Self(Arc::new(roots)))
+    }
+
+    /// TLS that trusts them and nobody else; nothing where it cannot be set up.
+    pub(crate) fn tls(&self) -> Option<rustls::ClientConfig> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        Some(tls.ok()?.with_root_certificates(Arc::clone(&self.0)).with_no_client_auth())
     }
 }
 
@@ -92,6 +104,8 @@ pub struct Vault {
     client: VaultClient,
     /// Vault takes a PATCH only as a merge patch, and rustify gives a body no type.
     patches: Http,
+    /// For the one call that takes long and cannot be made again.
+    patient: Http,
     address: String,
     /// What calls go through, where it lies behind a cluster.
     _forward: Option<Forward>,
@@ -123,19 +137,14 @@ impl Vault {
             status: None,
             reason: reason.to_owned(),
         };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|_| unfit("TLS cannot be set up"))?
-            .with_root_certificates(Arc::clone(&authorities.0))
-            .with_no_client_auth();
-        let http = |headers| {
+        let tls = authorities.tls().ok_or_else(|| unfit("TLS cannot be set up"))?;
+        let http = |headers, bound| {
             let mut builder = reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
                 .default_headers(headers)
-                .timeout(CALL);
+                .timeout(bound);
             let mut base = address.trim_end_matches('/').to_owned();
             if let Some(forward) = &forward {
                 let host = http::Uri::try_from(address).ok().and_then(|uri| uri.host().map(str::to_owned));
@@ -148,7 +157,8 @@ impl Vault {
             Ok(Http::new(&base, http))
         };
         let merge = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(MERGE_PATCH))]);
-        let (http, patches) = (http(HeaderMap::new())?, http(merge)?);
+        let patient = http(HeaderMap::new(), INITIALISED)?;
+        let (http, patches) = (http(HeaderMap::new(), CALL)?, http(merge, CALL)?);
         let settings = VaultClientSettingsBuilder::default()
             .address(address)
             .ca_certs(Vec::new())
@@ -161,7 +171,7 @@ impl Vault {
             EndpointMiddleware { token: String::new(), version: "v1".into(), wrap: None, namespace: None };
         let client = VaultClient { http, middle, settings };
         let (address, denied) = (address.to_owned(), denied.to_owned());
-        Ok(Self { client, patches, address, _forward: forward, denied })
+        Ok(Self { client, patches, patient, address, _forward: forward, denied })
     }
 
     /// Where it is.
@@ -184,6 +194,17 @@ impl Vault {
         self.client.set_token(&login.client_token);
         zeroize::Zeroize::zeroize(&mut login.client_token);
         Ok(())
+    }
+
+    /// Renews the token, where it can be. Gives how long it lives from now on; nothing where it has no end.
+    ///
+    /// # Errors
+    /// It has ended, or Vault does not answer.
+    pub async fn renew(&self) -> Result<Option<Duration>, VaultError> {
+        let path = "auth/token/renew-self";
+        let answer = self.call(RequestMethod::POST, path, Some(&serde_json::json!({}))).await?;
+        let seconds = answer["auth"]["lease_duration"].as_u64().filter(|seconds| *seconds > 0);
+        Ok(seconds.map(Duration::from_secs))
     }
 
     /// Gives the token back. It ends by itself soon where that fails.
@@ -252,8 +273,11 @@ impl Vault {
         let end = Instant::now() + PATIENCE;
         let answer = loop {
             let endpoint = Call { method: method.clone(), path, body: body.as_deref() };
-            let http =
-                if matches!(method, RequestMethod::PATCH) { &self.patches } else { self.client.http() };
+            let http = match (&method, path) {
+                (_, INITIALISE) => &self.patient,
+                (RequestMethod::PATCH, _) => &self.patches,
+                _ => self.client.http(),
+            };
             let answer = endpoint.with_middleware(self.client.middle()).exec(http).await;
             match answer.map_err(told) {
                 Ok(answer) => break answer,
@@ -261,7 +285,10 @@ impl Vault {
                 Err(ClientError::APIError { code: 429, .. }) if Instant::now() < end => {
                     sleep(QUOTA).await;
                 }
-                Err(error) => return Err(self.failed(&call, &error)),
+                Err(error) => {
+                    let bound = if path == INITIALISE { INITIALISED } else { CALL };
+                    return Err(VaultError::of(&call, &self.address, &self.denied, bound, &error));
+                }
             }
         };
         let bytes = Zeroizing::new(answer.raw());

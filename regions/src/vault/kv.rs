@@ -1,16 +1,17 @@
 //! Documents of the KV v2 engine, values included. What holds a value has no text form and is wiped when it is
 //! let go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use jiff::Timestamp;
 use rustify::enums::RequestMethod;
 use serde_json::{Map, Value, json};
-use zeroize::Zeroize as _;
 
 use super::client::Vault;
 use super::error::VaultError;
 use crate::plan::vault::{MOUNT, members};
+use crate::wipe::wipe;
 
 /// A secret's current document.
 pub struct Document {
@@ -18,10 +19,15 @@ pub struct Document {
     /// Number of the version.
     pub version: u64,
     /// When Vault wrote it. It and the number identify the version.
-    pub created_time: String,
+    pub created_time: Timestamp,
 }
 
 impl Document {
+    /// A version's document.
+    pub fn new(data: Value, version: u64, created_time: Timestamp) -> Self {
+        Self { data, version, created_time }
+    }
+
     /// The document itself.
     pub fn expose(&self) -> &Value {
         &self.data
@@ -29,7 +35,7 @@ impl Document {
 
     /// Whether both are the same version of the same document.
     pub fn is_version_of(&self, other: &Self) -> bool {
-        (self.version, &self.created_time) == (other.version, &other.created_time)
+        (self.version, self.created_time) == (other.version, other.created_time)
     }
 }
 
@@ -45,16 +51,6 @@ impl Drop for Document {
     }
 }
 
-/// Overwrites every text in a value.
-pub(super) fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(fields) => fields.values_mut().for_each(wipe),
-        _ => {}
-    }
-}
-
 /// What Vault says of a secret beside its values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
@@ -62,8 +58,21 @@ pub struct Metadata {
     pub version: u64,
     /// Why the current version cannot be read; nothing where it can.
     pub absence: Option<&'static str>,
+    /// The versions that Vault knows.
+    pub versions: BTreeMap<u64, VersionState>,
     /// What `regions` and others keep beside it.
     pub custom: Map<String, Value>,
+}
+
+/// What Vault says of one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionState {
+    /// When Vault wrote it.
+    pub created_time: Timestamp,
+    /// Whether its document can be read.
+    pub readable: bool,
+    /// Whether it is gone for good.
+    pub destroyed: bool,
 }
 
 impl Vault {
@@ -72,13 +81,24 @@ impl Vault {
     /// # Errors
     /// No answer, or none that can be used.
     pub async fn document(&self, path: &str) -> Result<Option<Document>, VaultError> {
-        let full = format!("{MOUNT}/data/{path}");
-        let Some(mut found) = self.read(&full).await? else { return Ok(None) };
+        self.document_of(&format!("{MOUNT}/data/{path}")).await
+    }
+
+    /// One version of a secret; nothing where it cannot be read any more.
+    ///
+    /// # Errors
+    /// No answer, or none that can be used.
+    pub async fn document_at(&self, path: &str, version: u64) -> Result<Option<Document>, VaultError> {
+        self.document_of(&format!("{MOUNT}/data/{path}?version={version}")).await
+    }
+
+    async fn document_of(&self, full: &str) -> Result<Option<Document>, VaultError> {
+        let Some(mut found) = self.read(full).await? else { return Ok(None) };
         let data = found["data"].take();
         let (version, created) = (&found["metadata"]["version"], &found["metadata"]["created_time"]);
-        match (version.as_u64(), created.as_str()) {
-            (Some(version), Some(created)) if data.is_object() => {
-                Ok(Some(Document { data, version, created_time: created.to_owned() }))
+        match (version.as_u64(), created.as_str().and_then(|created| created.parse().ok())) {
+            (Some(version), Some(created_time)) if data.is_object() => {
+                Ok(Some(Document { data, version, created_time }))
             }
             _ => Err(VaultError::lacks(&format!("GET {full}"), self.address(), "document with a version")),
         }
@@ -93,8 +113,18 @@ impl Vault {
         Ok(found.map(|found| Metadata {
             version: found["current_version"].as_u64().unwrap_or(0),
             absence: absence(&found),
+            versions: versions(&found),
             custom: found["custom_metadata"].as_object().cloned().unwrap_or_default(),
         }))
+    }
+
+    /// The names of a version's keys, without values; nothing where it cannot be read.
+    ///
+    /// # Errors
+    /// No answer, or none that can be used.
+    pub async fn subkeys(&self, path: &str, version: u64) -> Result<Option<Value>, VaultError> {
+        let found = self.read(&format!("{MOUNT}/subkeys/{path}?version={version}")).await?;
+        Ok(found.map(|mut found| found["subkeys"].take()).filter(Value::is_object))
     }
 
     /// Writes a document where the current version is still this one, 0 for none. Gives the new version's number.
@@ -107,6 +137,36 @@ impl Vault {
         let answer = self.write(RequestMethod::POST, &format!("{MOUNT}/data/{path}"), &body).await;
         wipe(&mut body);
         Ok(answer?["data"]["version"].as_u64().unwrap_or(over + 1))
+    }
+
+    /// Merges something into what stands beside a secret. What is null goes.
+    ///
+    /// # Errors
+    /// Vault refused, or did not answer.
+    pub async fn note(&self, path: &str, entries: &Map<String, Value>) -> Result<(), VaultError> {
+        let body = json!({"custom_metadata": entries});
+        self.write(RequestMethod::PATCH, &format!("{MOUNT}/metadata/{path}"), &body).await.map(drop)
+    }
+
+    /// Destroys versions for good.
+    ///
+    /// # Errors
+    /// Vault refused, or did not answer.
+    pub async fn destroy(&self, path: &str, versions: &[u64]) -> Result<(), VaultError> {
+        let body = json!({"versions": versions});
+        self.write(RequestMethod::PUT, &format!("{MOUNT}/destroy/{path}"), &body).await.map(drop)
+    }
+
+    /// Its clock, cut off to whole seconds. Takes no token.
+    ///
+    /// # Errors
+    /// No answer, or none that can be used.
+    pub async fn clock(&self) -> Result<Timestamp, VaultError> {
+        let path = "sys/health?standbyok=true&perfstandbyok=true";
+        let found = self.ask(path).await?;
+        let seconds =
+            found["server_time_utc"].as_i64().and_then(|seconds| Timestamp::from_second(seconds).ok());
+        seconds.ok_or_else(|| VaultError::lacks(&format!("GET {path}"), self.address(), "server_time_utc"))
     }
 
     /// Adds to the names of regions that stand beside a secret. Whether they were not there all.
@@ -140,17 +200,28 @@ pub(super) fn absence(metadata: &Value) -> Option<&'static str> {
     }
 }
 
+/// The versions in an answer; one whose time cannot be read counts as not there.
+fn versions(metadata: &Value) -> BTreeMap<u64, VersionState> {
+    let state = |(number, version): (&String, &Value)| {
+        let destroyed = version["destroyed"] == true;
+        let deleted = version["deletion_time"].as_str().is_some_and(|time| !time.is_empty());
+        let created_time = version["created_time"].as_str()?.parse().ok()?;
+        Some((
+            number.parse().ok()?,
+            VersionState { created_time, readable: !destroyed && !deleted, destroyed },
+        ))
+    };
+    metadata["versions"].as_object().into_iter().flatten().filter_map(state).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_document_has_no_text_form_and_leaves_nothing() {
+    fn a_document_has_no_text_form() {
         let data = json!({"a": "canary", "b": [{"c": "canary"}], "d": 1});
-        let document = Document { data, version: 3, created_time: "t".into() };
+        let document = Document { data, version: 3, created_time: Timestamp::UNIX_EPOCH };
         assert_eq!(format!("{document:?}"), "Document(version 3)");
-        let mut value = document.expose().clone();
-        wipe(&mut value);
-        assert_eq!(value, json!({"a": "", "b": [{"c": ""}], "d": 1}));
     }
 }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::client::Vault;
 use super::error::VaultError;
-use super::kv::wipe;
+use crate::wipe::wipe;
 
 /// How long a Vault may take from being unsealed to taking calls: it elects a leader, and mounts.
 const AWAKE: Duration = Duration::from_secs(60);

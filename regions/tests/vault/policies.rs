@@ -52,6 +52,11 @@ const ROTATOR: &[Call] = &[
     ("LIST", "kv/metadata/client-pending/"),
     ("GET", "kv/metadata/client-pending/probe"),
     ("PUT", "kv/destroy/client-pending/probe"),
+    ("GET", "kv/data/regions/lock"),
+    // Taken for the first time, and again.
+    ("POST", "kv/data/regions/lock"),
+    ("POST", "kv/data/regions/lock"),
+    ("GET", "kv/metadata/regions/lock"),
     LOOKUP,
     RENEW,
 ];

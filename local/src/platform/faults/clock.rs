@@ -123,6 +123,10 @@ fn one(pid: u32, process: &Path, seconds: i64) -> io::Result<()> {
 }
 
 /// Waits until every thread has stopped; whether none is then within the code that is replaced.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a named condition within half a second: the process stands still meanwhile"
+)]
 fn stopped(process: &Path, vdso: &Vdso) -> io::Result<bool> {
     for _ in 0..LOOKS {
         if let Some(counters) = counters(process)? {

@@ -40,7 +40,8 @@ path "auth/token/revoke-self"  { capabilities = ["update"] }
 "#;
 
 /// What a rotation calls. It may read what it made, so that a second run never makes a second one, and patch
-/// `custom_metadata`; it deletes nothing but what was pending.
+/// `custom_metadata`; it deletes nothing but what was pending. Where there is no cluster whose Lease it takes, its lock
+/// lies in the Vault.
 const ROTATOR: &str = r#"
 path "kv/data/service/*"            { capabilities = ["create", "read", "update"] }
 path "kv/metadata/service/*"        { capabilities = ["read", "patch"] }
@@ -54,6 +55,8 @@ path "kv/data/client-pending/*"     { capabilities = ["create", "read", "update"
 path "kv/metadata/client-pending/"  { capabilities = ["list"] }
 path "kv/metadata/client-pending/*" { capabilities = ["read"] }
 path "kv/destroy/client-pending/*"  { capabilities = ["update"] }
+path "kv/data/regions/lock"         { capabilities = ["create", "read", "update"] }
+path "kv/metadata/regions/lock"     { capabilities = ["read"] }
 path "auth/token/lookup-self"       { capabilities = ["read"] }
 path "auth/token/renew-self"        { capabilities = ["update"] }
 path "auth/token/revoke-self"       { capabilities = ["update"] }

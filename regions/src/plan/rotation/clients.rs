@@ -1,0 +1,245 @@
+//! `clients`: hashes of clients' secrets. Each client is taken with its former and with its new secret, from before
+//! it can find the new one until after it must have found it.
+
+use std::collections::BTreeMap;
+
+use super::facts::{Content, Facts, Stored};
+use super::kind::{Kind, Wait};
+use super::mark::{Mark, Phase};
+use super::recipe::{Change, Recipe};
+use super::standing::{Course, Standing};
+use super::times::Times;
+use super::{Request, Step, Write};
+
+/// Folder of the secrets that clients find.
+pub const CLIENT: &str = "client";
+
+/// Folder of the secrets that nobody has yet.
+pub const PENDING: &str = "client-pending";
+
+#[derive(Debug)]
+pub(super) struct Clients;
+
+impl Kind for Clients {
+    fn forward(&self) -> &'static [Phase] {
+        &[Phase::Publish, Phase::Hand, Phase::Retire]
+    }
+
+    fn back(&self) -> &'static [Phase] {
+        &[Phase::Withdraw, Phase::Return, Phase::Remove]
+    }
+
+    fn alike(&self) -> bool {
+        true
+    }
+
+    fn unfit(&self, content: &Content, course: &Course<'_>) -> Option<String> {
+        fit(content, course).err()
+    }
+
+    fn recipe(&self, phase: Phase, region: &Standing<'_>, course: &Course<'_>) -> Result<Recipe, String> {
+        let mark = Mark::new(&course.id, phase);
+        let (version, _) = region.current.ok_or("it has no current version")?;
+        let mut sources = vec![region.source(version)];
+        let change = match phase {
+            Phase::Publish => Change::AddHashes(new_hashes(course)?),
+            Phase::Retire => Change::KeepHashes(new_hashes(course)?),
+            Phase::Return => {
+                if let Some(both) =
+                    [Phase::Hand, Phase::Publish].into_iter().find_map(|phase| course.marked(phase).ok())
+                {
+                    sources = vec![both];
+                }
+                Change::Same
+            }
+            Phase::Remove if course.retired() => Change::KeepHashes(new_hashes(course)?),
+            Phase::Remove if published(course) => Change::DropHashes(new_hashes(course)?),
+            _ => Change::Same,
+        };
+        Ok(Recipe { sources, change, mark })
+    }
+
+    fn errands(&self, phase: Phase, region: &Standing<'_>, course: &Course<'_>) -> Result<Vec<Step>, String> {
+        match phase {
+            Phase::Publish => {
+                Ok(course.clients.iter().filter_map(|client| pend(client, region, course)).collect())
+            }
+            Phase::Hand => {
+                let handed = course.clients.iter().map(|client| hand(client, region, course));
+                Ok(handed.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+            }
+            Phase::Return if !course.retired() => {
+                Ok(course.clients.iter().filter_map(|client| take_back(client, region, course)).collect())
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn wait(&self, phase: Phase, course: &Course<'_>, times: Times, request: &Request) -> Wait {
+        let found = phase == Phase::Hand || (phase == Phase::Return && handed(course));
+        if !found {
+            return Wait::NONE;
+        }
+        // A client asks for a token at least this often, and looks for its secret then.
+        let long = request.grace.unwrap_or(times.token_life + times.skew);
+        Wait { long, why: "until every client has looked for its secret again (grace)" }
+    }
+
+    fn leftovers(&self, region: &Standing<'_>, course: &Course<'_>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for client in &course.clients {
+            let pending = path(PENDING, client);
+            // Nobody uses what is pending, so its current version goes as well.
+            let stored = region.held.stored.get(&pending);
+            let mut versions = stored.map(Stored::former).unwrap_or_default();
+            let current = stored.and_then(|stored| stored.readable());
+            versions.extend(current.filter(|(_, facts)| course.wrote(facts)).map(|(version, _)| version));
+            steps.extend(region.destroy(&pending, versions));
+            let own = path(CLIENT, client);
+            let former = region.held.stored.get(&own).map(Stored::former).unwrap_or_default();
+            steps.extend(region.destroy(&own, former));
+        }
+        steps
+    }
+
+    fn lost(&self, there: &Facts, instead: &Facts, course: &Course<'_>) -> Vec<String> {
+        let (Content::Clients(there), Content::Clients(instead)) = (&there.content, &instead.content) else {
+            return vec!["a document that cannot be read".into()];
+        };
+        let kept =
+            |client: &String, hash: &String| instead.get(client).is_some_and(|hashes| hashes.contains(hash));
+        let lost = there.iter().filter(|(client, hashes)| {
+            hashes.iter().any(|hash| !kept(client, hash) && !is_only_pending(client, hash, course))
+        });
+        lost.map(|(client, _)| format!("a secret of the client {client}")).collect()
+    }
+
+    fn breaks(&self, times: Times) -> String {
+        format!(
+            "clients that have not looked for their new secret when the former one goes get no token until they do \
+             (otherwise they have {} s for it)",
+            (times.token_life + times.skew).as_secs()
+        )
+    }
+}
+
+fn path(folder: &str, client: &str) -> String {
+    format!("{folder}/{client}")
+}
+
+/// Whether a secret is one that no client could find yet.
+fn is_only_pending(client: &str, hash: &str, course: &Course<'_>) -> bool {
+    let in_folder = |folder: &str| {
+        let path = path(folder, client);
+        let stored = course.regions.iter().filter_map(|region| region.held.stored.get(&path));
+        let mut all = stored.flat_map(Stored::history);
+        all.any(|(_, facts)| matches!(&facts.content, Content::Secret(known) if known == hash))
+    };
+    in_folder(PENDING) && !in_folder(CLIENT)
+}
+
+/// Every client that changes must be there, with one secret.
+fn fit(content: &Content, course: &Course<'_>) -> Result<(), String> {
+    let Content::Clients(known) = content else { return Err("its document cannot be read".into()) };
+    for client in &course.clients {
+        match known.get(client).map(Vec::len) {
+            None => {
+                let known: Vec<&str> = known.keys().map(String::as_str).collect();
+                return Err(format!("there is no client {client}; there are {}", known.join(", ")));
+            }
+            Some(1) => {}
+            Some(count) => {
+                return Err(format!(
+                    "the client {client} has {count} secrets already; take one away by hand, or leave the client out \
+                     (--client)"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes a client's new secret, or copies it from the region that has it.
+fn pend(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Option<Step> {
+    let path = path(PENDING, client);
+    let mark = Mark::new(&course.id, Phase::Publish);
+    if region.has(&path, &mark) {
+        return None;
+    }
+    let recipe = match course.source(&path, &mark) {
+        Some(source) => Recipe { sources: vec![source], change: Change::Same, mark },
+        None => Recipe { sources: Vec::new(), change: Change::Pending { client: client.to_owned() }, mark },
+    };
+    Some(write(region, path, recipe))
+}
+
+/// Puts a client's new secret where the client finds it.
+fn hand(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Result<Option<Step>, String> {
+    let own = path(CLIENT, client);
+    let mark = Mark::new(&course.id, Phase::Hand);
+    if region.has(&own, &mark) {
+        return Ok(None);
+    }
+    let pending = course.source(&path(PENDING, client), &Mark::new(&course.id, Phase::Publish));
+    let mut sources = vec![pending.ok_or_else(|| {
+        format!("the new secret of the client {client} is gone from every region; take the rotation back (--abort)")
+    })?];
+    if let Some((version, _)) = region.held.stored.get(&own).and_then(Stored::readable) {
+        sources.push(region.source_of(&own, version));
+    }
+    Ok(Some(write(region, own, Recipe { sources, change: Change::Hand, mark })))
+}
+
+/// Lets a client find its former secret again.
+fn take_back(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Option<Step> {
+    let own = path(CLIENT, client);
+    let stored = region.held.stored.get(&own)?;
+    let (version, facts) = stored.readable()?;
+    if !course.wrote(facts) || facts.mark.as_ref().and_then(Mark::phase) == Some(Phase::Return) {
+        return None;
+    }
+    match stored.history().find(|(_, facts)| !course.wrote(facts)) {
+        Some((former, _)) => {
+            let sources = vec![region.source_of(&own, former)];
+            let mark = Mark::new(&course.id, Phase::Return);
+            Some(write(region, own, Recipe { sources, change: Change::Same, mark }))
+        }
+        None => region.destroy(&own, vec![version]),
+    }
+}
+
+fn write(region: &Standing<'_>, path: String, recipe: Recipe) -> Step {
+    let over = region.held.stored.get(&path).map_or(0, |stored| stored.current);
+    Step::Write(Write { region: region.name().to_owned(), path, over, recipe })
+}
+
+/// The hash of each client's new secret.
+fn new_hashes(course: &Course<'_>) -> Result<BTreeMap<String, String>, String> {
+    let hash = |client: &String| {
+        let places = [(PENDING, Phase::Publish), (CLIENT, Phase::Hand)];
+        let mut found = places.iter().filter_map(|(folder, phase)| {
+            course.facts(&path(folder, client), &Mark::new(&course.id, *phase))
+        });
+        match found.next().map(|facts| &facts.content) {
+            Some(Content::Secret(hash)) => Ok((client.clone(), hash.clone())),
+            _ => Err(format!("the new secret of the client {client} is gone from every region")),
+        }
+    };
+    course.clients.iter().map(hash).collect()
+}
+
+fn published(course: &Course<'_>) -> bool {
+    course.marked(Phase::Publish).is_ok() || course.marked(Phase::Hand).is_ok()
+}
+
+/// Whether a client may have found its new secret.
+fn handed(course: &Course<'_>) -> bool {
+    let in_region = |region: &Standing<'_>| {
+        course.clients.iter().any(|client| {
+            let stored = region.held.stored.get(&path(CLIENT, client));
+            let mut history = stored.into_iter().flat_map(Stored::history);
+            history.any(|(_, facts)| course.wrote(facts))
+        })
+    };
+    course.forgotten() || course.regions.iter().any(in_region)
+}

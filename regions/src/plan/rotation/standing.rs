@@ -1,0 +1,185 @@
+//! How far a rotation is in each region.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use secrets_agent_client::Version;
+
+use super::adoption::{Adoption, Wanted, adoption};
+use super::facts::{Facts, Stored};
+use super::mark::{Mark, Phase};
+use super::recipe::Source;
+use super::{Destroy, Held, Observed, Request, Step, kind};
+
+/// One rotation, and the regions that take part in it.
+pub(super) struct Course<'a> {
+    /// What is asked for.
+    pub request: &'a Request,
+    /// Its id.
+    pub id: String,
+    /// Whether it is being taken back.
+    pub back: bool,
+    /// Its phases, in order.
+    pub phases: &'static [Phase],
+    /// The regions, in the order of waves. Those that are left out are not among them.
+    pub regions: Vec<Standing<'a>>,
+    /// Clients whose secrets change.
+    pub clients: BTreeSet<String>,
+}
+
+/// One region's part of it.
+pub(super) struct Standing<'a> {
+    /// What was seen there.
+    pub observed: &'a Observed,
+    /// What its Vault holds.
+    pub held: &'a Held,
+    /// The current version of the document, where it can be read.
+    pub current: Option<(Version, &'a Facts)>,
+    /// How many phases it has behind it.
+    pub stage: usize,
+    /// Whether its document has to be written again, at the stage that is told here, before it counts.
+    pub mend: Option<usize>,
+}
+
+impl<'a> Course<'a> {
+    /// Whether this rotation wrote a version.
+    pub(super) fn wrote(&self, facts: &Facts) -> bool {
+        facts.mark.as_ref().is_some_and(|mark| mark.id == self.id)
+    }
+
+    /// Whether some region has let go of what was there before. Then there is no way back.
+    pub(super) fn retired(&self) -> bool {
+        self.regions.iter().any(|region| region.reached(&self.id, Phase::Retire))
+    }
+
+    /// Whether something may have been done that no Vault knows any more.
+    pub(super) fn forgotten(&self) -> bool {
+        let restored = |region: &Standing<'_>| {
+            self.is_restored(region) || region.held.notes.restored.as_ref() == Some(&self.id)
+        };
+        self.regions.iter().any(restored)
+    }
+
+    /// Whether a region's Vault is said to have been restored.
+    pub(super) fn is_restored(&self, region: &Standing<'_>) -> bool {
+        self.request.restored.contains(region.name())
+    }
+
+    /// The document of a phase, wherever it is.
+    ///
+    /// # Errors
+    /// It is nowhere any more.
+    pub(super) fn marked(&self, phase: Phase) -> Result<Source, String> {
+        let mark = Mark::new(&self.id, phase);
+        let of_region = |region: &Standing<'_>| Some(region.source(region.stored().marked(&mark)?.0));
+        // A current one first: it is what the other regions use.
+        let current = self.regions.iter().find(|region| region.mark() == Some(&mark));
+        current
+            .and_then(of_region)
+            .or_else(|| self.regions.iter().find_map(of_region))
+            .ok_or_else(|| format!("the document of the phase {phase} is gone from every region"))
+    }
+
+    /// A version at a path with a mark, wherever it is.
+    pub(super) fn source(&self, path: &str, mark: &Mark) -> Option<Source> {
+        self.regions.iter().find_map(|region| {
+            let (version, _) = region.held.stored.get(path)?.marked(mark)?;
+            Some(region.source_of(path, version))
+        })
+    }
+
+    /// What is known of a version of the document.
+    pub(super) fn at(&self, source: &Source) -> Option<&Facts> {
+        let region = self.regions.iter().find(|region| region.name() == source.region)?;
+        let mut history = region.stored().history();
+        history.find(|(version, _)| *version == source.version).map(|(_, facts)| facts)
+    }
+
+    /// The keys that pods show of a version of the document.
+    pub(super) fn kids(&self, source: &Source) -> Option<BTreeSet<String>> {
+        kind::of(self.request.kind).kids(&self.at(source)?.content)
+    }
+
+    /// What is known of a version at a path with a mark, wherever it is.
+    pub(super) fn facts(&self, path: &str, mark: &Mark) -> Option<&Facts> {
+        self.regions.iter().find_map(|region| Some(region.held.stored.get(path)?.marked(mark)?.1))
+    }
+
+    /// The phase that a stage was reached by.
+    pub(super) fn phase(&self, stage: usize) -> Option<Phase> {
+        self.phases.get(stage.checked_sub(1)?).copied()
+    }
+
+    /// How far the region is that is least far.
+    pub(super) fn least(&self) -> usize {
+        self.regions.iter().map(|region| region.stage).min().unwrap_or(0)
+    }
+
+    /// How far the region is that is farthest.
+    pub(super) fn most(&self) -> usize {
+        self.regions.iter().map(|region| region.stage).max().unwrap_or(0)
+    }
+
+    /// How far the pods of a region are with its document; why that cannot be told.
+    pub(super) fn adoption(&self, region: &Standing<'_>) -> Result<Adoption, String> {
+        let view = region.observed.view.as_ref().map_err(Clone::clone)?;
+        let (version, facts) = region.current.ok_or("its document cannot be read")?;
+        let kids = kind::of(self.request.kind).kids(&facts.content);
+        Ok(adoption(view, Wanted { secret: &self.request.secret, version, kids: kids.as_ref() }))
+    }
+}
+
+impl<'a> Standing<'a> {
+    pub(super) fn name(&self) -> &'a str {
+        &self.observed.region
+    }
+
+    /// The document, all versions.
+    pub(super) fn stored(&self) -> &'a Stored {
+        self.held.document()
+    }
+
+    pub(super) fn source(&self, version: Version) -> Source {
+        self.source_of(&self.held.path, version)
+    }
+
+    pub(super) fn source_of(&self, path: &str, version: Version) -> Source {
+        Source { region: self.name().to_owned(), path: path.to_owned(), version }
+    }
+
+    /// The mark of the current document.
+    pub(super) fn mark(&self) -> Option<&'a Mark> {
+        self.current.and_then(|(_, facts)| facts.mark.as_ref())
+    }
+
+    /// Whether the current version at a path has a mark.
+    pub(super) fn has(&self, path: &str, mark: &Mark) -> bool {
+        let current = self.held.stored.get(path).and_then(Stored::readable);
+        current.is_some_and(|(_, facts)| facts.mark.as_ref() == Some(mark))
+    }
+
+    /// Whether a rotation has written a phase's document here.
+    pub(super) fn reached(&self, id: &str, phase: Phase) -> bool {
+        self.stored().marked(&Mark::new(id, phase)).is_some()
+    }
+
+    /// Since when every pod was seen to use the current document.
+    pub(super) fn settled(&self) -> Option<Timestamp> {
+        let barrier = self.held.notes.barrier?;
+        let (version, _) = self.current?;
+        (barrier.version == version).then_some(barrier.at)
+    }
+
+    /// How much of a wait is left, by the region's own Vault.
+    pub(super) fn left(&self, since: Timestamp, long: Duration) -> Duration {
+        let end = since.checked_add(long).unwrap_or(Timestamp::MAX);
+        Duration::try_from(end.duration_since(self.held.now)).unwrap_or_default()
+    }
+
+    /// Destroys versions, if there are any.
+    pub(super) fn destroy(&self, path: &str, versions: Vec<Version>) -> Option<Step> {
+        let (region, path) = (self.name().to_owned(), path.to_owned());
+        (!versions.is_empty()).then_some(Step::Destroy(Destroy { region, path, versions }))
+    }
+}

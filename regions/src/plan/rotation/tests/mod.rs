@@ -1,0 +1,6 @@
+//! The planner against a small world in which every step succeeds.
+
+mod ends;
+mod refusals;
+mod waits;
+mod world;

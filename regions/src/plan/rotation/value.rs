@@ -1,0 +1,53 @@
+//! A `value`: one document that is replaced whole.
+
+use super::Request;
+use super::kind::{Kind, Wait};
+use super::mark::{Mark, Phase};
+use super::recipe::{Change, Recipe};
+use super::standing::{Course, Standing};
+use super::times::Times;
+
+#[derive(Debug)]
+pub(super) struct Value;
+
+impl Kind for Value {
+    fn forward(&self) -> &'static [Phase] {
+        &[Phase::Write]
+    }
+
+    fn back(&self) -> &'static [Phase] {
+        &[Phase::Return]
+    }
+
+    fn alike(&self) -> bool {
+        false
+    }
+
+    fn recipe(&self, phase: Phase, region: &Standing<'_>, course: &Course<'_>) -> Result<Recipe, String> {
+        let mark = Mark::new(&course.id, phase);
+        if phase == Phase::Write {
+            let change = if course.request.generates() { Change::Value } else { Change::Replace };
+            let sources = region.current.map(|(version, _)| region.source(version)).into_iter().collect();
+            return Ok(Recipe { sources, change, mark });
+        }
+        let former = region.stored().history().find(|(_, facts)| !course.wrote(facts));
+        let (version, _) = former.ok_or_else(|| {
+            format!("{}: no former version of it is left to go back to; write it again", region.name())
+        })?;
+        Ok(Recipe { sources: vec![region.source(version)], change: Change::Same, mark })
+    }
+
+    fn wait(&self, phase: Phase, _: &Course<'_>, times: Times, request: &Request) -> Wait {
+        if phase != Phase::Write {
+            return Wait::NONE;
+        }
+        Wait {
+            long: request.grace.unwrap_or(times.leeway + times.skew),
+            why: "before the former version is destroyed (grace)",
+        }
+    }
+
+    fn breaks(&self, _: Times) -> String {
+        "whatever still uses the former value when the last pod has taken the new one fails at once".into()
+    }
+}

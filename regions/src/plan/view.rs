@@ -1,0 +1,178 @@
+//! What a region's watcher says of it, as `GET /v1/region` answers. It holds no value.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use secrets_agent_client::Version;
+use secrets_agent_client::wire::Status;
+use serde::{Deserialize, Serialize};
+
+use super::rotation::mark::Mark;
+
+/// A region, as its watcher saw it in one round that began after it was asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// The environment.
+    pub environment: String,
+    /// The region.
+    pub region: String,
+    /// Who says so.
+    pub watcher: Watcher,
+    /// When it looked.
+    pub round: Round,
+    /// How the region's Vault does.
+    pub vault: Health,
+    /// The region's secrets by name.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Every pod of the workload that has not ended, listed again after the last of them was asked.
+    pub pods: Vec<Pod>,
+    /// Operators whose commands asked lately, the one who came first first.
+    #[serde(default)]
+    pub operators: Vec<Operator>,
+}
+
+/// A process that watches a region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watcher {
+    /// Its name: a pod's, or a machine's with a process id.
+    pub name: String,
+    /// When it started.
+    pub start: Timestamp,
+    /// Whether it holds the Lease under which the region is watched.
+    pub leads: bool,
+}
+
+/// One look at the whole region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Round {
+    /// When it began, by the watcher's clock.
+    pub began: Timestamp,
+    /// When it had ended.
+    pub ended: Timestamp,
+}
+
+/// How a Vault does, as far as the watcher's own calls show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// The outcome of the last call.
+    pub state: HealthState,
+    /// When it last answered as it should.
+    pub last_contact: Option<Timestamp>,
+    /// Why the state is not `ok`.
+    pub error: Option<String>,
+}
+
+/// The outcome of a call of Vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthState {
+    /// Nothing was asked yet.
+    Unknown,
+    /// It answered as it should.
+    Ok,
+    /// It is sealed.
+    Sealed,
+    /// No answer came.
+    Unreachable,
+    /// It lets the watcher in no more, or denies it something.
+    Denied,
+    /// It answered with another error.
+    Faulty,
+}
+
+impl HealthState {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Ok => "ok",
+            Self::Sealed => "sealed",
+            Self::Unreachable => "unreachable",
+            Self::Denied => "denied",
+            Self::Faulty => "faulty",
+        }
+    }
+}
+
+/// A secret in the region's Vault.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// The current version; nothing where there is none.
+    pub current: Option<Version>,
+    /// The rotation that wrote it, and the phase; nothing where it was written by hand.
+    pub mark: Option<Mark>,
+    /// Why it cannot be delivered: it is deleted, destroyed, or was never written.
+    pub absence: Option<String>,
+    /// The highest version that the region has seen; an agent delivers nothing older.
+    pub floor: Option<Version>,
+}
+
+impl Secret {
+    /// Whether Vault holds something older than the region has seen.
+    pub fn stepped_back(&self) -> bool {
+        self.floor.is_some_and(|floor| self.current.is_none_or(|current| current < floor))
+    }
+}
+
+/// A pod of the workload, or a machine that stands for one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The node that it is on.
+    pub node: Option<String>,
+    /// Its phase, such as `Running`.
+    pub phase: String,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// What its agent says.
+    pub agent: Option<Status>,
+    /// Why its agent says nothing.
+    pub agent_error: Option<String>,
+    /// What its service shows; absent where nothing of it can be read.
+    pub service: Option<Service>,
+    /// Why something of its service cannot be read.
+    pub service_error: Option<String>,
+}
+
+/// What a pod's service shows of itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// The ids of the keys in its own JWKS; absent where that cannot be read.
+    pub kids: Option<BTreeSet<String>>,
+    /// The number of the version in use, by document.
+    pub documents: BTreeMap<String, u64>,
+    /// Documents of which it rejects something newer.
+    pub rejected: BTreeSet<String>,
+    /// Whether it takes new traffic.
+    pub ready: bool,
+    /// What it says an operator should look at.
+    pub degraded: Vec<String>,
+    /// Whether it answers that its region is drained.
+    pub drained: bool,
+    /// When its certificate ends.
+    pub certificate_end: Option<Timestamp>,
+    /// What its configuration says now, in seconds.
+    pub settings: BTreeMap<String, f64>,
+    /// The most that its configuration may say, in seconds.
+    pub ceilings: BTreeMap<String, f64>,
+    /// Answers, by route and then by status code.
+    pub answers: BTreeMap<String, BTreeMap<String, u64>>,
+    /// How many answers took no longer than each bound in seconds, by route; as OpenMetrics counts, upwards.
+    pub latency: BTreeMap<String, Vec<(String, u64)>>,
+}
+
+/// An operator's command that asks the watcher again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operator {
+    /// Who: a person, and the process on a machine.
+    pub who: String,
+    /// One run of a command.
+    pub run: String,
+    /// The secret that it rotates.
+    pub secret: String,
+    /// Milliseconds since it asked last.
+    pub idle_ms: u64,
+}

@@ -1,0 +1,233 @@
+//! `regions status`: what each region of an environment runs, read now and from the regions themselves.
+
+mod table;
+mod watched;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use kube::config::Kubeconfig;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::cluster::error::ClusterError;
+use crate::cluster::{Cluster, Patience, access};
+use crate::plan::readiness::Pods;
+use crate::plan::record::{Record, State};
+use crate::promote::targets::{Environment, Target};
+use crate::rotate::watcher::{self, Watcher};
+
+pub use table::short;
+pub use watched::{SecretStatus, Watched};
+
+/// Bound of one call, and of all that is asked of one region: a region that answers nothing is shown as such
+/// within 3 s, and holds up no other.
+const CALLS: Patience = Patience { call: Duration::from_millis(2_500), tries: 1 };
+const REGION: Duration = Duration::from_millis(2_800);
+
+/// Between two looks, where they go on.
+pub const WATCH: Duration = Duration::from_secs(2);
+
+/// What to show.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The environment
+    #[arg(long = "env", value_name = "ENVIRONMENT")]
+    pub environment: String,
+    /// Look again and again, until a signal ends it
+    #[arg(long, short)]
+    pub watch: bool,
+    /// The kubeconfig with every region's context [default: KUBECONFIG, then ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// What an environment runs.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// The environment.
+    pub environment: String,
+    /// Its regions, in the order of waves.
+    pub regions: Vec<RegionStatus>,
+}
+
+/// What a region runs.
+#[derive(Debug, Serialize)]
+pub struct RegionStatus {
+    /// Its name.
+    pub region: String,
+    /// Its wave.
+    pub wave: String,
+    /// Its kubeconfig context.
+    pub context: String,
+    /// What its cluster says; absent when that cannot be read, or there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<Found>,
+    /// What its watcher says; absent when that cannot be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watched: Option<Watched>,
+    /// Why it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Why its watcher cannot be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unwatched: Option<String>,
+}
+
+/// What was read in a region.
+#[derive(Debug, Serialize)]
+pub struct Found {
+    /// The API server's version.
+    pub kubernetes: String,
+    /// The newest release record; absent when nothing was promoted yet.
+    pub release: Option<Running>,
+    /// Pods of the Deployments that this tool applied.
+    pub pods: Pods,
+}
+
+/// The release that a region was promoted to last.
+#[derive(Debug, Serialize)]
+pub struct Running {
+    /// Its number in the region.
+    pub number: u64,
+    /// Its digest.
+    pub digest: String,
+    /// The chart's version.
+    pub version: String,
+    /// How far it came.
+    pub state: State,
+    /// Since when it is in that state.
+    pub since: Timestamp,
+    /// Who promoted it.
+    pub who: String,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+impl Status {
+    /// Exit code: 0, or 4 when a region cannot be read.
+    pub fn code(&self) -> u8 {
+        if self.regions.iter().all(|region| region.error.is_none()) { 0 } else { 4 }
+    }
+}
+
+/// What every look at an environment needs.
+pub struct Reader<'a> {
+    environment: &'a Environment,
+    kubeconfig: Option<Kubeconfig>,
+    http: reqwest::Client,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the kubeconfig, which is needed unless every region's watcher has an address.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn new(args: &Args, environment: &'a Environment) -> Result<Self, String> {
+        let mut targets = environment.waves.iter().flat_map(|wave| &wave.targets);
+        let kubeconfig = match access::kubeconfig(args.kubeconfig.as_deref()) {
+            Ok(kubeconfig) => Some(kubeconfig),
+            Err(_) if targets.all(|target| target.watcher.is_some()) => None,
+            Err(error) => return Err(error.to_string()),
+        };
+        Ok(Self { environment, kubeconfig, http: watcher::http(None)? })
+    }
+
+    /// Reads every region at the same time.
+    pub async fn read(&self) -> Status {
+        let waves = self.environment.waves.iter();
+        let targets = waves.flat_map(|wave| wave.targets.iter().map(|target| (&wave.name, target)));
+        let regions = join_all(targets.map(|(wave, target)| self.region(wave, target)));
+        Status { environment: self.environment.name.clone(), regions: regions.await }
+    }
+
+    async fn region(&self, wave: &str, target: &Target) -> RegionStatus {
+        let late = || format!("{}: no answer within {} s", target.region, REGION.as_secs_f64());
+        let cluster = self.cluster(target).await;
+        let found = async {
+            match &cluster {
+                None => Ok(None),
+                Some(Err(error)) => Err(error.clone()),
+                Some(Ok(cluster)) => match timeout(REGION, found(cluster)).await {
+                    Ok(Ok(found)) => Ok(Some(found)),
+                    Ok(Err(error)) => Err(error.to_string()),
+                    Err(_) => Err(late()),
+                },
+            }
+        };
+        let seen = async {
+            let watcher = match (&target.watcher, &cluster) {
+                (Some(address), _) => Watcher::Address { http: self.http.clone(), address: address.clone() },
+                (None, Some(Ok(cluster))) => Watcher::Cluster(cluster.clone()),
+                (None, _) => return Err("its cluster cannot be reached".to_owned()),
+            };
+            match timeout(REGION, watcher.view(None)).await {
+                Ok(view) => view.map(|view| watched::of(&view)),
+                Err(_) => Err(format!("no answer within {} s", REGION.as_secs_f64())),
+            }
+        };
+        let (found, seen) = tokio::join!(found, seen);
+        let (found, mut error) = match found {
+            Ok(found) => (found, None),
+            Err(error) => (None, Some(error)),
+        };
+        let (watched, unwatched) = match seen {
+            Ok(watched) => (Some(watched), None),
+            Err(why) => (None, Some(why)),
+        };
+        // Where there is no cluster the watcher is all there is to read.
+        if cluster.is_none() && watched.is_none() {
+            error = unwatched.as_ref().map(|why| format!("{}: {why}", target.region));
+        }
+        RegionStatus {
+            region: target.region.clone(),
+            wave: wave.to_owned(),
+            context: target.context.clone(),
+            found,
+            watched,
+            error,
+            unwatched,
+        }
+    }
+
+    /// The region's cluster; nothing where its watcher has an address and the kubeconfig no such context.
+    async fn cluster(&self, target: &Target) -> Option<Result<Cluster, String>> {
+        let kubeconfig = self.kubeconfig.as_ref()?;
+        let known = kubeconfig.contexts.iter().any(|context| context.name == target.context);
+        if !known && target.watcher.is_some() {
+            return None;
+        }
+        let cluster = Cluster::connect(&target.region, &target.context, kubeconfig.clone(), CALLS);
+        Some(match timeout(REGION, cluster).await {
+            Ok(cluster) => cluster.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("{}: no answer within {} s", target.region, REGION.as_secs_f64())),
+        })
+    }
+}
+
+async fn found(cluster: &Cluster) -> Result<Found, ClusterError> {
+    let (kubernetes, records, deployments) =
+        tokio::try_join!(cluster.version(), cluster.records(), cluster.deployments())?;
+    let pods = deployments.iter().fold(Pods::default(), |sum, deployment| {
+        let desired = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let ready = deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
+        Pods { ready: sum.ready + ready, desired: sum.desired + desired }
+    });
+    let release = records.into_iter().next().map(|stored| running(stored.record));
+    Ok(Found { kubernetes, release, pods })
+}
+
+fn running(record: Record) -> Running {
+    Running {
+        number: record.number,
+        digest: record.release.digest,
+        version: record.release.version,
+        state: record.state,
+        since: record.finished.unwrap_or(record.started),
+        who: record.provenance.who,
+        failure: record.failure,
+    }
+}

@@ -1,0 +1,163 @@
+//! What the region's Vault holds of each secret, asked once a second and before each look at the pods.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use secrets_agent_client::Version;
+
+use crate::plan::rotation::mark::Mark;
+use crate::plan::view::{Health, HealthState, Secret};
+use crate::vault::client::Vault;
+use crate::vault::error::VaultError;
+use crate::vault::session::Session;
+
+/// What is known of the secrets, and how the Vault does.
+pub(super) struct Secrets {
+    session: Session,
+    names: Vec<String>,
+    known: Mutex<Known>,
+    /// One asks at a time.
+    asking: tokio::sync::Mutex<()>,
+}
+
+struct Known {
+    secrets: BTreeMap<String, Secret>,
+    health: Health,
+}
+
+/// A version that was not known before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct News {
+    pub(super) name: String,
+    pub(super) version: Version,
+    /// Whether a rotation wrote it.
+    pub(super) mark: Option<Mark>,
+}
+
+impl Secrets {
+    pub(super) fn new(session: Session, names: Vec<String>) -> Self {
+        let health = Health { state: HealthState::Unknown, last_contact: None, error: None };
+        let secrets = names.iter().map(|name| (name.clone(), Secret::default())).collect();
+        let known = Mutex::new(Known { secrets, health });
+        Self { session, names, known, asking: tokio::sync::Mutex::default() }
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// What is known of each secret.
+    pub(super) fn known(&self) -> BTreeMap<String, Secret> {
+        self.lock().secrets.clone()
+    }
+
+    /// How the Vault does.
+    pub(super) fn health(&self) -> Health {
+        self.lock().health.clone()
+    }
+
+    /// Takes over floors that were kept.
+    pub(super) fn raise(&self, floors: &BTreeMap<String, Version>) {
+        let mut known = self.lock();
+        for (name, floor) in floors {
+            if let Some(secret) = known.secrets.get_mut(name) {
+                secret.floor = secret.floor.max(Some(*floor));
+            }
+        }
+    }
+
+    /// The highest version that the region has seen of each secret.
+    pub(super) fn floors(&self) -> BTreeMap<String, Version> {
+        let known = self.lock();
+        known.secrets.iter().filter_map(|(name, secret)| Some((name.clone(), secret.floor?))).collect()
+    }
+
+    /// Asks the Vault. Gives what is new.
+    pub(super) async fn poll(&self) -> Vec<News> {
+        let _alone = self.asking.lock().await;
+        let vault = match self.session.vault() {
+            Ok(vault) => vault,
+            Err(why) => {
+                // What cannot log in is told by what the login said.
+                let state = if why.contains("sealed") { HealthState::Sealed } else { HealthState::Denied };
+                let state = if why.contains("answered") { state } else { HealthState::Unreachable };
+                self.unwell(state, why);
+                return Vec::new();
+            }
+        };
+        let asked = self.names.iter().map(async |name| (name, self.ask(&vault, name).await));
+        let answers = futures_util::future::join_all(asked).await;
+        let mut news = Vec::new();
+        let mut failed = None;
+        for (name, answer) in answers {
+            match answer {
+                Ok(found) => news.extend(self.take(name, found)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            None => {
+                let last_contact = Some(Timestamp::now());
+                self.lock().health = Health { state: HealthState::Ok, last_contact, error: None };
+            }
+            Some(error) => {
+                if error.status() == Some(403) {
+                    self.session.refused();
+                }
+                self.unwell(state(&error), error.to_string());
+            }
+        }
+        news
+    }
+
+    fn unwell(&self, state: HealthState, error: String) {
+        let health = &mut self.lock().health;
+        (health.state, health.error) = (state, Some(error));
+    }
+
+    /// A secret as the Vault has it now. The names of its keys are read of a version that is not known yet.
+    async fn ask(&self, vault: &Vault, name: &str) -> Result<Secret, VaultError> {
+        let path = format!("service/{name}");
+        let Some(metadata) = vault.metadata(&path).await? else {
+            return Ok(Secret { absence: Some("was never written".into()), ..Secret::default() });
+        };
+        let current = metadata
+            .versions
+            .get(&metadata.version)
+            .map(|state| Version { version: metadata.version, created_time: state.created_time });
+        let absence = metadata.absence.map(str::to_owned);
+        let known = self.lock().secrets.get(name).cloned().unwrap_or_default();
+        if known.current == current && known.absence == absence {
+            return Ok(known);
+        }
+        let mark = match (&absence, current) {
+            (None, Some(version)) => vault.subkeys(&path, version.version).await?.as_ref().and_then(Mark::of),
+            _ => None,
+        };
+        Ok(Secret { current, mark, absence, floor: None })
+    }
+
+    fn take(&self, name: &str, found: Secret) -> Option<News> {
+        let mut known = self.lock();
+        let secret = known.secrets.get_mut(name)?;
+        let (former, floor) = (secret.current, secret.floor);
+        *secret = found;
+        secret.floor = floor.max(secret.current.filter(|_| secret.absence.is_none()));
+        let version = secret.current.filter(|current| Some(*current) != former)?;
+        Some(News { name: name.to_owned(), version, mark: secret.mark.clone() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn state(error: &VaultError) -> HealthState {
+    match error.status() {
+        Some(503) if error.to_string().contains("sealed") => HealthState::Sealed,
+        Some(403) => HealthState::Denied,
+        Some(_) => HealthState::Faulty,
+        None => HealthState::Unreachable,
+    }
+}

@@ -1,0 +1,265 @@
+//! SIGKILL at every write of a rotation, before and after it reaches a Vault; and run again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use http::Method;
+use local_region::http::Target;
+use local_region::pki::Ca;
+use local_region::proxy::{AnswerProxy, Rule};
+use local_region::vault::VaultServer;
+use local_region::wait::wait_until;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::run;
+use crate::world::World;
+
+/// Region, and method and path of a write.
+type Write = (&'static str, String);
+
+/// Ends a run at one of its writes to either Vault.
+#[derive(Default)]
+struct Killer {
+    victim: AtomicI32,
+    /// How many writes pass before the one that is the run's end; no write ends it while it is not armed.
+    left: AtomicUsize,
+    armed: AtomicBool,
+    /// Whether that write never arrives.
+    lost: AtomicBool,
+    /// Whether the lock's writes count, and no others do.
+    locks: AtomicBool,
+    passed: AtomicUsize,
+    fatal: Mutex<Vec<(bool, Write)>>,
+}
+
+impl Killer {
+    /// The next run is killed at its so many-th write that counts.
+    fn arm(&self, at: usize, lost: bool) {
+        self.victim.store(0, Ordering::SeqCst);
+        self.lost.store(lost, Ordering::SeqCst);
+        self.left.store(at, Ordering::SeqCst);
+        self.armed.store(true, Ordering::SeqCst);
+    }
+
+    fn springs(&self, region: &'static str, method: &Method, path: &str) -> bool {
+        if !is_write(method) || path.contains("/auth/") {
+            return false;
+        }
+        let counts = path.ends_with("/regions/lock") == self.locks.load(Ordering::SeqCst);
+        let last =
+            counts && self.armed.load(Ordering::SeqCst) && self.left.fetch_sub(1, Ordering::SeqCst) == 1;
+        if !last {
+            self.passed.fetch_add(1, Ordering::SeqCst);
+            return false;
+        }
+        self.armed.store(false, Ordering::SeqCst);
+        let lost = self.lost.load(Ordering::SeqCst);
+        self.fatal.lock().unwrap().push((lost, (region, format!("{method} {path}"))));
+        // The write may come before the test knows the process.
+        let pid = loop {
+            match Pid::from_raw(self.victim.load(Ordering::SeqCst)) {
+                Some(pid) => break pid,
+                None => std::thread::yield_now(),
+            }
+        };
+        kill_process(pid, Signal::KILL).unwrap();
+        if !lost {
+            self.passed.fetch_add(1, Ordering::SeqCst);
+        }
+        lost
+    }
+}
+
+fn is_write(method: &Method) -> bool {
+    [Method::POST, Method::PUT, Method::DELETE, Method::PATCH].contains(method)
+}
+
+/// A world whose command reaches every Vault through a proxy.
+struct Guarded {
+    world: World,
+    killer: Arc<Killer>,
+    proxies: Vec<AnswerProxy>,
+}
+
+impl Guarded {
+    async fn start() -> Self {
+        let world = World::start(1).await;
+        // Made before the command is given the first time, with the proxies' authority in it.
+        drop(world.rotating("config", &[]).await);
+        let ca = Ca::new("proxy").unwrap();
+        let file = world.folder.path().join("authorities.pem");
+        fs::write(&file, fs::read_to_string(&file).unwrap() + &ca.pem()).unwrap();
+        let mut guarded = Self { world, killer: Arc::default(), proxies: Vec::new() };
+        for region in ["eu", "us"] {
+            let proxy = guarded.interpose(region, &ca).await;
+            guarded.proxies.push(proxy);
+        }
+        guarded
+    }
+
+    async fn interpose(&self, region: &'static str, ca: &Ca) -> AnswerProxy {
+        let vault: &VaultServer = &self.world.region(region).vault;
+        let authority = fs::read_to_string(vault.ca_file()).unwrap();
+        let target = Target::localhost(vault.address(), &authority).unwrap();
+        let issued = ca.issue(&["localhost", "127.0.0.1"]).unwrap();
+        let proxy = AnswerProxy::start(&issued, target).await.unwrap();
+        let killer = Arc::clone(&self.killer);
+        proxy.add(Rule::when(move |method, path| killer.springs(region, method, path), 503));
+        let (direct, via) = (vault.url(), format!("https://localhost:{}", proxy.address().port()));
+        self.world.edit(&format!("{region}.yaml"), |text| text.replace(&direct, &via));
+        proxy
+    }
+
+    /// A run that is killed at its so many-th write that counts. Its exit code, if it has one.
+    async fn run(&self, secret: &str, further: &[&str], at: usize, lost: bool) -> Option<i32> {
+        self.killer.arm(at, lost);
+        let started = Instant::now();
+        let child = self.world.rotating(secret, further).await.spawn().unwrap();
+        self.killer.victim.store(i32::try_from(child.id().unwrap()).unwrap(), Ordering::SeqCst);
+        let ran = run::end(child, started).await;
+        assert!(ran.code.is_none_or(|code| code == 0), "{} {}", ran.out, ran.err);
+        self.settled().await;
+        ran.code
+    }
+
+    /// Waits until every write that passed has been answered, if to nobody.
+    async fn settled(&self) {
+        let answered = async || {
+            let writes = |proxy: &AnswerProxy| {
+                let seen = proxy.seen();
+                let own = seen.iter().filter(|seen| is_write(&seen.method) && !seen.path.contains("/auth/"));
+                own.filter(|seen| seen.status != 503).count()
+            };
+            let done: usize = self.proxies.iter().map(writes).sum();
+            let passed = self.killer.passed.load(Ordering::SeqCst);
+            if done >= passed { Ok(()) } else { Err(format!("{done} of {passed}")) }
+        };
+        wait_until("an answer to every write", Duration::from_secs(30), answered).await.unwrap();
+    }
+
+    /// What the rotator's token wrote, by each Vault's own audit log.
+    fn audited(&self) -> BTreeMap<Write, usize> {
+        let mut writes = BTreeMap::new();
+        for region in ["eu", "us"] {
+            let log = fs::read_to_string(self.world.region(region).vault.audit_log()).unwrap();
+            for line in log.lines() {
+                let entry: Value = serde_json::from_str(line).unwrap();
+                let rotator = entry["auth"]["token_policies"]
+                    .as_array()
+                    .is_some_and(|policies| policies.iter().any(|policy| policy == "rotator"));
+                let operation = entry["request"]["operation"].as_str().unwrap_or_default();
+                let path = entry["request"]["path"].as_str().unwrap_or_default();
+                let written = ["create", "update", "patch", "delete"].contains(&operation);
+                if entry["type"] == "response" && rotator && written && !path.starts_with("auth/") {
+                    *writes.entry((region, path.to_owned())).or_default() += 1;
+                }
+            }
+        }
+        writes
+    }
+
+    /// The writes at which runs were killed, by whether they arrived.
+    fn killed(&self, lost: bool) -> BTreeMap<Write, usize> {
+        let mut writes = BTreeMap::new();
+        for (was_lost, (region, call)) in self.killer.fatal.lock().unwrap().iter() {
+            if *was_lost == lost {
+                let path = call.split_once("/v1/").unwrap().1.to_owned();
+                *writes.entry((*region, path)).or_default() += 1;
+            }
+        }
+        writes
+    }
+
+    /// Keys that were ever in the documents of either region.
+    async fn keys(&self) -> BTreeSet<String> {
+        let mut keys = BTreeSet::new();
+        for region in self.world.regions() {
+            let (_, current) = region.readable("service/signing-keys").await;
+            for number in 1..=current {
+                let path = "service/signing-keys";
+                let Ok(version) = region.admin().read("kv", path, Some(number)).await else { continue };
+                keys.extend(version.data["keys"].as_object().unwrap().keys().cloned());
+            }
+        }
+        keys
+    }
+}
+
+/// Each run loses the first write that is due, and the next is killed when that one has arrived: so every write is
+/// once the last of a run in either way.
+async fn killed_at_every_write(secret: &str, further: &[&str], least: usize) {
+    let guarded = Guarded::start().await;
+    let before = guarded.world.same(secret).await;
+    let mut keys = BTreeSet::new();
+    let mut finished = false;
+    while !finished {
+        finished = guarded.run(secret, further, 1, true).await.is_some();
+        if !finished {
+            assert_eq!(guarded.run(secret, further, 1, false).await, None);
+        }
+        if secret == "signing-keys" {
+            keys.extend(guarded.keys().await);
+        }
+    }
+    let after = guarded.world.same(secret).await;
+    assert_ne!(before, after);
+    for region in guarded.world.regions() {
+        assert_eq!(region.readable(&format!("service/{secret}")).await.0.len(), 1);
+        region.uses(secret).await;
+    }
+    if secret == "signing-keys" {
+        assert_eq!(keys.len(), 2, "the old one and one new one: {keys:?}");
+    }
+    // The lock's writes are another test's.
+    let mut audited = guarded.audited();
+    audited.retain(|(_, path), _| path != "kv/data/regions/lock");
+    assert_eq!(guarded.killed(false), audited);
+    assert_eq!(guarded.killed(true), audited, "each was lost once before it arrived");
+    let count: usize = audited.values().sum();
+    println!("{secret}: killed at {count} writes before and after each arrived, {} paths", audited.len());
+    assert!(count >= least, "{count}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keyset_that_is_killed_at_any_write_converges() {
+    killed_at_every_write("signing-keys", &[], 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_are_killed_at_any_write_converge() {
+    killed_at_every_write("clients", &["--grace=1s"], 28).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_is_killed_at_any_write_of_its_lock_converges() {
+    let guarded = Guarded::start().await;
+    guarded.killer.locks.store(true, Ordering::SeqCst);
+    let mut kills = 0;
+    for lost in [true, false] {
+        // The first takes a lock, the second as well or gives one back, and so on through a whole rotation.
+        for at in 1.. {
+            let id = format!("--rotation=locks-{lost}-{at}");
+            let code = guarded.run("clients", &["--grace=0s", &id], at, lost).await;
+            // What was left behind is finished by whoever comes next, at once: the process that held the lock is gone.
+            let started = Instant::now();
+            guarded.killer.armed.store(false, Ordering::SeqCst);
+            guarded.world.rotate("clients", &["--grace=0s", &id]).await.expect(0);
+            assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+            if code.is_some() {
+                break;
+            }
+            kills += 1;
+            if at == 6 {
+                break;
+            }
+        }
+    }
+    let paths: BTreeSet<String> = guarded.killed(false).into_keys().map(|(_, path)| path).collect();
+    assert_eq!(paths, ["kv/data/regions/lock".to_owned()].into());
+    println!("killed at {kills} writes of the lock");
+    assert!(kills >= 10, "{kills}");
+}

@@ -1,0 +1,92 @@
+//! What stops a rotation, and what it says then.
+
+use std::time::{Duration, Instant};
+
+use local_region::wait::wait_until;
+use serde_json::json;
+
+use crate::run;
+use crate::world::{SOON, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_cannot_use_a_document_stops_it_in_the_first_wave_with_its_name_and_its_reason() {
+    let world = World::start(2).await;
+    let before = world.same("tls").await;
+    let broken = json!({"certificate_pem": "none", "private_key_pem": "none"});
+    let started = Instant::now();
+    let mut command = world.rotating("tls", &["--from-stdin", "--adopt-within=1m"]).await;
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut child.stdin.take().unwrap(), broken.to_string().as_bytes())
+        .await
+        .unwrap();
+    let ran = run::end(child, started).await.expect(4);
+    ran.says("eu-1: its service").says("its service rejects it: version 2: certificate_pem");
+    ran.says("eu: ").says("incomplete; run it again");
+    // A rejection is not waited for as long as a pod that is slow.
+    assert!(ran.took < Duration::from_secs(50), "{:?}", ran.took);
+    assert_eq!(world.us.read("tls").await, before, "the second wave was not touched");
+    world.rotate("tls", &["--abort"]).await.expect(0).says("done");
+    for region in world.regions() {
+        let mut document = region.read("tls").await;
+        document["rotation"] = before["rotation"].clone();
+        assert_eq!(document, before);
+        region.uses("tls").await;
+        assert_eq!(region.readable("service/tls").await.0.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_written_by_hand_stops_it_and_both_ways_lead_on() {
+    let world = World::start(1).await;
+    let ran = world.rotating("signing-keys", &[]).await.spawn().unwrap();
+    let published = async || {
+        let document = world.us.read("signing-keys").await;
+        (document["keys"].as_object().unwrap().len() == 2).then_some(document)
+    };
+    let mut document = wait_until("the new key in us", SOON, published).await.unwrap();
+    document.as_object_mut().unwrap().remove("rotation");
+    world.us.admin().put("kv", "service/signing-keys", &document, None).await.unwrap();
+    let ran = run::end(ran, Instant::now()).await.expect(4);
+    ran.says("us: version 3 of signing-keys was written by hand").says("--overwrite us");
+    let view = world.us.watcher.view().await.unwrap();
+    assert_eq!(view["secrets"]["signing-keys"]["mark"], json!(null));
+    world.rotate("signing-keys", &["--overwrite=us"]).await.expect(0).says("done");
+    assert_eq!(world.same("signing-keys").await["keys"].as_object().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_is_away_stops_it_and_is_left_out_only_out_of_traffic() {
+    let world = World::start(1).await;
+    world.us.vault.pause().unwrap();
+    let ran = world.rotate("signing-keys", &[]).await.expect(1);
+    ran.says("us: ").says("no answer within").says("--without us").says("nothing was changed");
+    world.rotate("signing-keys", &["--without=us"]).await.expect(1).says("it is left out, and takes traffic");
+    // Its pods are gone, so nobody takes traffic there.
+    for pod in &world.us.pods {
+        pod.kill_service().await;
+    }
+    let ran = world.rotate("signing-keys", &["--without=us"]).await.expect(4);
+    ran.says("us: it is left out, and has to catch up");
+    let eu = world.eu.read("signing-keys").await;
+    let states: Vec<&str> =
+        eu["keys"].as_object().unwrap().values().map(|key| key["state"].as_str().unwrap()).collect();
+    assert!(states.contains(&"retiring") && states.contains(&"active"), "{states:?}");
+    world.us.vault.resume().unwrap();
+    // It comes back: its pods serve again, and it goes through every phase itself.
+    let mut world = world;
+    for pod in &mut world.us.pods {
+        pod.restart_service().await.unwrap();
+    }
+    world.rotate("signing-keys", &[]).await.expect(0).says("done");
+    assert_eq!(world.same("signing-keys").await["keys"].as_object().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_a_newer_catalogue_knows_stops_it() {
+    let world = World::start(1).await;
+    let names = json!({"custom_metadata": {"regions": "ap,eu,us"}});
+    let path = "kv/metadata/service/clients";
+    world.us.admin().call(http::Method::PATCH, path, Some(names)).await.unwrap();
+    let ran = world.rotate("clients", &[]).await.expect(1);
+    ran.says("us names ap").says("take the catalogue in which they are");
+}
