@@ -40,7 +40,7 @@ BAD = {
     "a release that is never ready": (None, "promote-qa"),
     "a release that breaks in production alone": ("production", "promote-production"),
 }
-PROBE = re.compile(r"(readinessProbe:\n\s+httpGet: \{ path: )(/readyz)")
+PROBE = re.compile(r"(readinessProbe:\n\s+httpGet: \{ path: )(/readyz)(?=, port: admin)")
 
 
 def say(text):
