@@ -77,11 +77,11 @@ async fn unix_sockets_are_spoken_to() {
 async fn a_peer_that_is_away_or_silent_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let client = Client::new(Target::Tcp(address)).timeout(Duration::from_millis(50));
-    let error = client.get("/x?token=canary").await.unwrap_err();
+    let client = || Client::new(Target::Tcp(address));
+    let error = client().timeout(Duration::from_millis(50)).get("/x?token=canary").await.unwrap_err();
     assert_eq!(error.to_string(), format!("GET /x: no answer from http://{address} within 0.05 s"));
     drop(listener);
-    let error = client.get("/x").await.unwrap_err();
+    let error = client().get("/x").await.unwrap_err();
     assert_eq!(error.to_string(), format!("GET /x: connect to http://{address}"));
 }
 

@@ -330,7 +330,12 @@ impl Endpoint for Call<'_> {
     const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
 
     fn path(&self) -> String {
-        self.path.to_owned()
+        self.path.split('?').next().unwrap_or_default().to_owned()
+    }
+
+    /// What stands behind the question mark: within the path it would be a name.
+    fn query(&self) -> Result<Option<String>, rustify::errors::ClientError> {
+        Ok(self.path.split_once('?').map(|(_, query)| query.to_owned()))
     }
 
     fn method(&self) -> RequestMethod {

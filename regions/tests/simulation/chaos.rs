@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use regions::vault::kv::Document;
+use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::world::World;
+use crate::documents::keys;
+use crate::world::{Inner, PATH, RegionState, World};
 use crate::{pods, region};
 
 /// Lets things go wrong, one after the other, for so long.
@@ -119,6 +122,11 @@ fn restore(world: &World, place: usize) {
         return;
     }
     let Some(secrets) = inner.regions[place].vault.snapshot.clone() else { return };
+    // So is a key that this region alone had. The planner refuses to go on then, and leads nobody out of it.
+    if loses_a_key(&inner, place) {
+        inner.count("a restore is left out that would lose the only copy of a key");
+        return;
+    }
     inner.count("a Vault is restored from a snapshot");
     let name = inner.regions[place].name.clone();
     inner.tell(|| format!("{name}: its Vault is restored"));
@@ -126,6 +134,25 @@ fn restore(world: &World, place: usize) {
     let vault = &mut inner.regions[place].vault;
     vault.secrets = secrets;
     vault.life += 1;
+}
+
+/// Whether a region's Vault or pods have a key that neither its snapshot nor any other region's Vault has.
+fn loses_a_key(inner: &Inner, place: usize) -> bool {
+    let kids = |document: Option<&Value>| document.map(|document| keys(document).0).unwrap_or_default();
+    let current = |region: &RegionState| region.vault.current(PATH);
+    let region = &inner.regions[place];
+    let snapshot = region.vault.snapshot.as_ref().and_then(|secrets| {
+        let secret = secrets.get(PATH)?;
+        secret.versions.get(&secret.current)?.data.clone()
+    });
+    let mut kept = kids(snapshot.as_ref());
+    for (_, other) in inner.regions.iter().enumerate().filter(|(other, _)| *other != place) {
+        kept.extend(kids(current(other).as_ref().map(Document::expose)));
+    }
+    let used = region.pods.iter().filter_map(|pod| pod.service.as_ref()?.used.as_ref());
+    let mut there: Vec<String> = used.flat_map(|(_, document)| keys(document).0).collect();
+    there.extend(kids(current(region).as_ref().map(Document::expose)));
+    there.iter().any(|kid| !kept.contains(kid))
 }
 
 /// A pod that cannot be reached any more, while a new one has the address that it had.

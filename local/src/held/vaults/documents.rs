@@ -18,7 +18,7 @@ pub(super) async fn write(admin: &Admin, order: &Order, public: &Ca) -> Result<(
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let certificate = public.issue(&names)?;
     let (key, secret) = (SigningKey::make(KeyState::Active)?, documents::client_secret()?);
-    let config = json!({"rotation": {"first": {"write": ""}}, "oauth": order.ceilings});
+    let config = json!({"oauth": order.ceilings});
     let documents = [
         ("service/config", config),
         ("service/tls", documents::tls(&first, public, &certificate)),
@@ -26,7 +26,11 @@ pub(super) async fn write(admin: &Admin, order: &Order, public: &Ca) -> Result<(
         ("service/signing-keys", documents::signing_keys(&first, &[&key])),
         (&format!("client/{}", documents::CLIENT), json!({"secret": secret.expose_secret()})),
     ];
-    for (path, document) in documents {
+    for (path, mut document) in documents {
+        // They are what people wrote: nobody has to end a rotation that brought them.
+        if let Some(document) = document.as_object_mut() {
+            document.remove("rotation");
+        }
         admin.put("kv", path, &document, Some(0)).await?;
     }
     Ok(())

@@ -75,6 +75,10 @@ impl Kind for Clients {
         }
     }
 
+    fn is_blind(&self, phase: Phase, course: &Course<'_>) -> bool {
+        phase == Phase::Return && !course.retired() && !published(course)
+    }
+
     fn wait(&self, phase: Phase, course: &Course<'_>, times: Times, request: &Request) -> Wait {
         let found = phase == Phase::Hand || (phase == Phase::Return && handed(course));
         if !found {

@@ -48,6 +48,12 @@ pub(super) trait Kind: Sync {
         Ok(Vec::new())
     }
 
+    /// Whether nothing of what a phase takes back is to be seen, so that a region that is left out may have all of it.
+    /// A document that is written without it would never be that region's.
+    fn is_blind(&self, _phase: Phase, _course: &Course<'_>) -> bool {
+        false
+    }
+
     /// How long is waited after every pod uses a phase's document.
     fn wait(&self, phase: Phase, course: &Course<'_>, times: Times, request: &Request) -> Wait;
 

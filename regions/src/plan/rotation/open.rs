@@ -147,7 +147,12 @@ fn several(request: &Request, open: &BTreeMap<&str, Open<'_>>, farthest: &str) -
         told.collect::<Vec<_>>().join("; ")
     );
     // The one that is farther first; whatever is chosen, nothing that is in use is written over.
-    let mut ids: Vec<&str> = open.keys().copied().collect();
+    // One that has no document yet has none to put over others.
+    let has_document = |id: &&str| open[id].stage > 0;
+    let mut ids: Vec<&str> = open.keys().copied().filter(has_document).collect();
+    if ids.is_empty() {
+        ids.extend(open.keys());
+    }
     ids.sort_by_key(|id| *id != farthest);
     let ways = ids.into_iter().map(|stays| {
         let others = open.iter().filter(|(id, _)| **id != stays).flat_map(|(_, open)| &open.regions);
@@ -378,8 +383,13 @@ fn mend(course: &mut Course<'_>, stages: &[Option<usize>], refused: &mut Vec<Ref
             }
             continue;
         }
-        // Where the rotation has ended already, only its last document is left.
-        let there = |stage: &usize| course.phase(*stage).is_some_and(|phase| course.marked(phase).is_ok());
+        // Where the rotation has ended already, only its last document is left. And what each region makes of its own
+        // is no other's.
+        let kind = course.request.kind;
+        let there = |stage: &usize| {
+            let phase = course.phase(*stage).filter(|phase| !kind::of_its_own(kind, *phase));
+            phase.is_some_and(|phase| course.marked(phase).is_ok())
+        };
         let to = (to..=most).find(there).unwrap_or(to);
         let phase = course.phase(to).into_iter().collect::<Vec<_>>();
         refused.extend(unmendable(course, region, &phase));
@@ -423,7 +433,11 @@ fn unmendable(course: &Course<'_>, region: &Standing<'_>, phases: &[Phase]) -> O
         region.name(),
         lost.join(", ")
     );
-    Some(request.refuse(why, &[]))
+    if request.overwrite.is_empty() {
+        return Some(request.refuse(why, &[]));
+    }
+    let kept = Request { overwrite: BTreeSet::new(), ..request.clone() };
+    Some(kept.refuse(why, &[("or leave what is there, and see how else it can go on", "")]))
 }
 
 /// Keys that a region's pods show, and a document has not.

@@ -227,7 +227,9 @@ impl Steps<'_, '_> {
     /// Writes the next phase's document in the regions that are least far, wave by wave.
     fn enter(&mut self, next: Phase, stage: usize) {
         let course = self.course;
-        if kind::takes_away(next) && !course.request.compromised && self.lacks_regions() {
+        let there = course.regions.iter().any(|region| region.reached(&course.id, next));
+        let whole = kind::takes_away(next) || (!there && self.kind.is_blind(next, course));
+        if whole && !course.request.compromised && self.lacks_regions() {
             return;
         }
         let to_enter: Vec<&Standing<'_>> =
@@ -246,7 +248,6 @@ impl Steps<'_, '_> {
                 return;
             }
             let mut to_enter = to_enter.into_iter().filter(|region| region.observed.wave == wave);
-            let there = course.regions.iter().any(|region| region.reached(&course.id, next));
             if there || of_its_own {
                 to_enter.for_each(|region| self.enter_region(region, next, there && !of_its_own));
             } else {
