@@ -80,6 +80,14 @@ promotions: setup ## 100,000 promotions in simulation, with everything that goes
 mutants: setup ## bugs planted in promotions, one by one, in a copy of this tree: the simulation must notice each
 	@regions/tests/promotions/mutants/run
 
+.PHONY: nightly
+nightly: ## what is too slow for every change: real regions, under load, for hours; as root, or with sudo that asks for no password
+	@local/tools/as-root $(MAKE) --no-print-directory simulate test-platform e2e soak
+
+.PHONY: rehearse
+rehearse: setup ## the pipeline of .circleci/config.yml, job by job, on regions of this machine; as root, on Linux
+	@.circleci/rehearse/run
+
 .PHONY: soak
 soak: setup ## 100 rotations of signing-keys and 100 of clients in two real regions under load, with each phase's time (KEEP=1 leaves them up); as root, on Linux
 	@local/tools/nodes
@@ -96,11 +104,19 @@ simulate: setup ## rotations under a virtual clock while things go wrong at rand
 	@SCHEDULES=$(SCHEDULES) SEED=$(SEED) cargo test --profile simulate --package regions --test simulation many_schedules -- --ignored --nocapture
 
 .PHONY: lint
-lint: setup lint-tree $(deny) ## formatter, clippy with warnings as errors, rules for dependencies, the chart's manifests
+lint: setup lint-tree lint-claims $(deny) ## formatter, clippy with warnings as errors, rules for dependencies, the chart's manifests
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
 	@$(deny) --log-level error check bans licenses sources
 	@k8s/tests/run --lint
+
+.PHONY: advisories
+advisories: $(deny) ## known vulnerabilities of the crates; asks the RustSec database, which needs a network
+	@$(deny) --log-level error check advisories
+
+.PHONY: lint-claims
+lint-claims: setup ## each claim of SECURITY.md names a test that exists
+	@.circleci/tests/run claims
 
 $(deny): | setup
 	@echo "lint: building cargo-deny $(deny_version), once; this takes about 5 minutes on 2 cores" >&2
@@ -135,10 +151,21 @@ test-reproducible: setup ## the images of this commit twice, from clones in diff
 release: ## push images and chart, and print the release (IMAGE_REPOSITORY names where)
 	@local/images/release
 
-.PHONY: promote
+.PHONY: sign
+sign: setup ## attest what this commit's release is made of and where it comes from, and sign it (SIGNING_KEY)
+	@local/images/sign
+
+##@ Operate it, as CircleCI's jobs do
+.PHONY: promote settle rollback drain restore rotate
 promote: setup ## promote this commit's release (ENVIRONMENT=qa)
-	@cargo build --release -p regions
-	@local/images/promote "$(ENVIRONMENT)"
+settle: setup ## end what a promotion left that was killed or cancelled (ENVIRONMENT=qa)
+rollback: setup ## go back to a release (ENVIRONMENT=qa TO=1.4.2)
+drain: setup ## take a region out of traffic (ENVIRONMENT=qa REGION=europe-west4)
+restore: setup ## let it back in (ENVIRONMENT=qa REGION=europe-west4)
+rotate: setup ## rotate a secret in every region (ENVIRONMENT=qa SECRET=signing-keys)
+promote settle rollback drain restore rotate:
+	@[ -n "$(REGIONS)" ] || cargo build --release -p regions
+	@.circleci/bin/operate $@ "$(ENVIRONMENT)"
 
 .PHONY: registry-login
 registry-login: ## a login for the registry that ends within the hour

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import yaml
@@ -39,23 +40,44 @@ def make_targets():
     return set(re.findall(r"^([a-z][a-z0-9-]*):(?!=)", text, re.MULTILINE))
 
 
-class Stage:
-    """One job of the workflow."""
+def regions_program():
+    """The command `regions` as it was built last, or None."""
+    built = [ROOT / "target" / profile / "regions" for profile in ("debug", "release")]
+    return max((f for f in built if f.is_file()), key=lambda f: f.stat().st_mtime, default=None)
 
-    def __init__(self, entry):
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
+    done = subprocess.run(["git", "-C", folder, *identity, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+class Stage:
+    """One job of a workflow."""
+
+    def __init__(self, entry, workflow):
         self.kind, given = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
-        self.given = given
+        self.given, self.workflow = given, workflow
         self.name = given.get("name", self.kind)
         self.approval = "type" in given
-        self.requires = given.get("requires", [])
+        # What must have ended before, and how: well, where nothing is said.
+        waits = [({one: "success"} if isinstance(one, str) else one) for one in given.get("requires", [])]
+        self.ends = {name: how for one in waits for name, how in one.items()}
+        self.requires = list(self.ends)
+        self.count = sum(len(one) for one in waits)
 
     def environment(self):
-        """The environment that it promotes to, if it does."""
-        return self.given.get("environment") if self.kind == "promote" else None
+        """The environment that it touches, if it touches one."""
+        return self.given.get("environment")
 
 
 def stages(config, workflow="release"):
-    return [Stage(entry) for entry in config["workflows"][workflow]["jobs"]]
+    return [Stage(entry, workflow) for entry in config["workflows"][workflow]["jobs"]]
+
+
+def all_stages(config):
+    return [stage for workflow in config["workflows"] for stage in stages(config, workflow)]
 
 
 def before(name, found):
@@ -70,19 +92,29 @@ def before(name, found):
     return seen
 
 
+def put_in(content, given):
+    """Content with parameters put in where they are used."""
+    if isinstance(content, dict):
+        return {key: put_in(value, given) for key, value in content.items()}
+    if isinstance(content, list):
+        return [put_in(value, given) for value in content]
+    if isinstance(content, str) and "<< parameters." in content:
+        for key, value in given.items():
+            if isinstance(value, str):
+                content = content.replace(f"<< parameters.{key} >>", value)
+    return content
+
+
 def steps(config, job, given):
     """The steps of a job, its commands put in: (kind, content)."""
     found = []
     for step in job["steps"]:
         kind, content = (step, {}) if isinstance(step, str) else next(iter(step.items()))
+        content = put_in(content, given)
         if kind in config.get("commands", {}):
-            found += steps(config, config["commands"][kind], given)
+            found += steps(config, config["commands"][kind], content)
         else:
-            text = json.dumps(content)
-            for key, value in given.items():
-                if isinstance(value, str):
-                    text = text.replace(f"<< parameters.{key} >>", value)
-            found.append((kind, json.loads(text)))
+            found.append((kind, content))
     return found
 
 

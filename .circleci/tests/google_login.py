@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hashlib
 import importlib.machinery
 import importlib.util
 import io
@@ -36,7 +37,7 @@ class Google:
     """Answers, remembers what it was asked, and refuses what it is told to refuse."""
 
     def __init__(self):
-        self.asked, self.refuse, self.without_dns = [], {}, False
+        self.asked, self.refuse, self.without_dns, self.signer = [], {}, False, None
         google = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -68,6 +69,10 @@ class Google:
             return 200, {"access_token": "federated", "expires_in": 3600}
         if path.endswith(":generateAccessToken"):
             return 200, {"accessToken": "acting", "expireTime": "2030-01-01T00:00:00Z"}
+        if path.endswith(":asymmetricSign"):
+            return 200, {"name": self.signer or path.removeprefix("/kms/").split(":")[0], "signature": "c2lnbmVk"}
+        if path.endswith("/occurrences"):
+            return 200, {"name": "projects/p/occurrences/1"}
         name = path.rsplit("/", 1)[1]
         endpoint = {} if self.without_dns else {"endpoint": f"{name}.gke.goog"}
         return 200, {"name": name, "controlPlaneEndpointsConfig": {"dnsEndpointConfig": endpoint}}
@@ -77,6 +82,7 @@ def run_program(google, *arguments, without=(), **more):
     """(exit code, standard output, standard error) of the program, with its addresses set to the server's."""
     module = load()
     module.STS, module.IAM, module.GKE = f"{google.address}/sts", f"{google.address}/iam", f"{google.address}/gke"
+    module.KMS, module.ANALYSIS = f"{google.address}/kms", f"{google.address}/analysis"
     settings = {"GOOGLE_PROVIDER": PROVIDER, "GOOGLE_SERVICE_ACCOUNT": ACCOUNT, "CIRCLE_OIDC_TOKEN_V2": CANARY,
                 "PATH": "/nonexistent"} | more
     before = dict(os.environ)
@@ -125,6 +131,46 @@ def a_newer_token_is_taken_where_there_is_one():
         runner.write_text("#!/bin/sh\nexit 1\n")
         code, _, err = run_program(google, "credential", PATH=f"{folder}:/usr/bin:/bin")
         assert code == 0 and google.asked[2][3]["subjectToken"] == CANARY, err
+
+
+KEY = "projects/meridian-delivery/locations/europe-west4/keyRings/delivery/cryptoKeys/pipeline/cryptoKeyVersions/1"
+IMAGE = "europe-west4-docker.pkg.dev/meridian-delivery/meridian/service@sha256:" + "a" * 64
+
+
+def signs_a_digest_with_the_key_that_is_named():
+    google = Google()
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"what is signed")
+        file.flush()
+        code, out, err = run_program(google, "sign", file.name, SIGNING_KEY=KEY)
+        assert code == 0 and out == "c2lnbmVk\n", (out, err)
+        method, path, bearer, body = google.asked[-1]
+        digest = base64.b64encode(hashlib.sha256(b"what is signed").digest()).decode()
+        assert (method, path, bearer, body) == ("POST", f"/kms/{KEY}:asymmetricSign", "Bearer acting", {"digest": {"sha256": digest}})
+        google.signer = KEY[:-1] + "2"
+        code, out, err = run_program(google, "sign", file.name, SIGNING_KEY=KEY)
+        assert code == 1 and not out and "answered" in err, (code, out, err)
+        code, out, err = run_program(google, "sign", file.name)
+        assert code == 1 and "SIGNING_KEY is not set" in err, err
+
+
+def attests_an_image_as_binary_authorization_asks():
+    google = Google()
+    attestor = "projects/meridian-delivery/attestors/pipeline"
+    code, _, err = run_program(google, "attest", IMAGE, SIGNING_KEY=KEY, ATTESTOR=attestor)
+    assert code == 0, err
+    method, path, bearer, body = google.asked[-1]
+    assert (method, path, bearer) == ("POST", "/analysis/projects/meridian-delivery/occurrences", "Bearer acting")
+    attestation = body.pop("attestation")
+    assert body == {"resourceUri": f"https://{IMAGE}", "noteName": "projects/meridian-delivery/notes/pipeline", "kind": "ATTESTATION"}
+    assert attestation["signatures"] == [{"publicKeyId": f"//cloudkms.googleapis.com/v1/{KEY}", "signature": "c2lnbmVk"}]
+    payload = base64.b64decode(attestation["serializedPayload"])
+    # What was signed is what is said, byte for byte.
+    assert google.asked[-2][3] == {"digest": {"sha256": base64.b64encode(hashlib.sha256(payload).digest()).decode()}}
+    assert json.loads(payload)["critical"]["image"] == {"docker-manifest-digest": IMAGE.split("@")[1]}
+    for image in (IMAGE.split("@")[0], IMAGE.replace("@sha256:", ":"), "x"):
+        code, _, err = run_program(google, "attest", image, SIGNING_KEY=KEY, ATTESTOR=attestor)
+        assert code == 1 and "is not what it should be" in err, err
 
 
 def kubeconfig_has_every_region(environment):
@@ -208,6 +254,8 @@ def run():
     for environment in config.environments():
         check(f"google: kubeconfig of {environment} has every region, and no credential", kubeconfig_has_every_region, environment)
     check("google: the registry's login is written", registry_login_is_written)
+    check("google: a digest is signed with the key that is named", signs_a_digest_with_the_key_that_is_named)
+    check("google: an image is attested as Binary Authorization asks", attests_an_image_as_binary_authorization_asks)
     sts = (400, {"error": "invalid_grant", "error_description": "The audience does not match"})
     denied = (403, {"error": {"code": 403, "message": "Permission denied on the service account"}})
     gone = (404, {"error": {"message": "Not found: cluster"}})

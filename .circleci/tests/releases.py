@@ -13,16 +13,11 @@ from io import BytesIO
 from pathlib import Path
 
 import config
+import signing
 from report import check, skip
 
 PROGRAMS = ("service", "secrets-agent", "regions")
 VERSION = re.compile(r'^version = "(.*)"', re.MULTILINE)
-
-
-def regions_program():
-    """The command `regions` as it was built last, or None."""
-    built = [config.ROOT / "target" / profile / "regions" for profile in ("debug", "release")]
-    return max((f for f in built if f.is_file()), key=lambda f: f.stat().st_mtime, default=None)
 
 
 def until(what, condition, seconds=20):
@@ -34,13 +29,6 @@ def until(what, condition, seconds=20):
     raise AssertionError(f"{what}: not within {seconds} s")
 
 
-def git(folder, *arguments):
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
-    done = subprocess.run(["git", "-C", folder, *identity, *arguments], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 class Registry:
     """Debian's docker-registry over TLS, on a port of its own."""
 
@@ -49,7 +37,7 @@ class Registry:
         made = subprocess.run([
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
             "-keyout", folder / "registry.key", "-out", self.certificate, "-days", "1", "-subj", "/CN=localhost",
-            "-addext", "subjectAltName=DNS:localhost",
+            "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE",
         ], capture_output=True, text=True)
         assert made.returncode == 0, made.stderr
         settings = folder / "registry.json"
@@ -75,13 +63,17 @@ class Checkout:
 
     def __init__(self, folder, registry):
         self.folder, self.registry = folder / "checkout", registry
-        for part in ("local/images", "local/tools/helm", "k8s/chart"):
-            shutil.copytree(config.ROOT / part, self.folder / part)
-        shutil.copy(config.ROOT / "Cargo.toml", self.folder)
-        (self.folder / ".gitignore").write_text("/target/\n")
-        git(folder, "init", "--quiet", self.folder)
-        git(self.folder, "add", ".")
-        git(self.folder, "commit", "--quiet", "--message", "one")
+        for part in ("local/images", "local/tools/helm", "k8s/chart", ".circleci/bin"):
+            shutil.copytree(config.ROOT / part, self.folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        # What cargo needs to know of the crates, and no more.
+        for file in config.git(config.ROOT, "ls-files", "*.toml", "*.lock", "*.rs", "*/Dockerfile").splitlines():
+            if (config.ROOT / file).is_file():
+                (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(config.ROOT / file, self.folder / file)
+        (self.folder / ".gitignore").write_text("/target/\n__pycache__/\n")
+        config.git(folder, "init", "--quiet", self.folder)
+        config.git(self.folder, "add", ".")
+        config.git(self.folder, "commit", "--quiet", "--message", "one")
         self.home = folder / "home"
         self.home.mkdir()
 
@@ -90,6 +82,9 @@ class Checkout:
         environment = {
             "PATH": f"{Path(os.environ['HELM']).parent}:{os.environ['PATH']}", "HOME": str(self.home),
             "SSL_CERT_FILE": str(self.registry.certificate), "IMAGE_REPOSITORY": self.registry.repository,
+            "CARGO_HOME": os.environ.get("CARGO_HOME", str(Path.home() / ".cargo")),
+            "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(Path.home() / ".rustup")), "CARGO_NET_OFFLINE": "true",
+            "PYTHONDONTWRITEBYTECODE": "1",
         } | more
         command = [self.folder / "local/images" / name, *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
@@ -109,8 +104,8 @@ class Checkout:
 
     def commit(self, message):
         (self.folder / "file").write_text(message)
-        git(self.folder, "add", ".")
-        git(self.folder, "commit", "--quiet", "--message", message)
+        config.git(self.folder, "add", ".")
+        config.git(self.folder, "commit", "--quiet", "--message", message)
 
 
 def layout(folder, name, version):
@@ -143,7 +138,7 @@ def layout(folder, name, version):
 def nothing_is_found_before(checkout):
     code, out, error = checkout.run("find")
     assert code == 1 and not out and "this commit was not released" in error, (code, out, error)
-    code, _, error = checkout.run("promote", "qa")
+    code, _, error = checkout.run("../../.circleci/bin/operate", "promote", "qa")
     assert code == 1 and "was not released" in error, (code, error)
 
 
@@ -177,32 +172,84 @@ def a_second_release_changes_nothing(checkout):
     assert code == 0 and again == first and "released before" in error, (code, again, error)
 
 
-def promotion_is_by_digest(checkout):
-    _, released, _ = checkout.run("find")
+def operate(checkout, *arguments, without=(), **more):
+    """(exit code, what a stand-in for `regions` was given and read, standard error) of a job."""
     program = checkout.folder / "target/release/regions"
     program.parent.mkdir(parents=True, exist_ok=True)
-    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 3\n')
+    program.write_text('''#!/bin/sh
+printf '%s\\n' "$@" >&2
+for one in "$@"; do case $one in /*.jwt|/*.pem) cat "$one"; stat --format ' %a %F' "$one" ;; esac; done
+exit "${ENDS:-3}"
+''')
     program.chmod(0o755)
-    code, out, error = checkout.run("promote", "qa", WHY="a b")
+    return checkout.run("../../.circleci/bin/operate", *arguments, **more)
+
+
+def promotion_is_by_digest(checkout):
+    _, released, _ = checkout.run("find")
+    code, _, error = operate(checkout, "promote", "qa", WHY="a b")
     assert code == 3, f"the exit code of regions is {code}: {error}"
-    arguments = out.splitlines()
+    told = error.splitlines()
+    assert "no Vault is asked" in error, error
+    arguments = told[told.index("promote"):]
     helm = arguments.pop(arguments.index("--helm") + 1)
     assert Path(helm).name == "helm"
     assert arguments == ["promote", "--env", "qa", "--release", released, "--helm", "--yes", "--why", "a b"], arguments
-    assert "no Vault is asked" in error, error
-    code, _, error = checkout.run("promote")
-    assert code != 0 and "which environment?" in error, error
+
+
+def each_verb_is_given_what_it_takes(checkout):
+    wanted = {
+        ("settle", "qa"): ["promote", "--env", "qa", "--settle"],
+        ("rollback", "qa"): ["rollback", "--env", "qa", "--to", "1.4.2", "--yes"],
+        ("drain", "qa"): ["drain", "qa/europe-west4", "--yes"],
+        ("restore", "qa"): ["restore", "qa/europe-west4", "--yes"],
+        ("rotate", "qa"): ["rotate", "signing-keys", "--env", "qa", "--rotation", "9f3c-1"],
+    }
+    for asked, arguments in wanted.items():
+        code, _, error = operate(checkout, *asked, REGION="europe-west4", TO="1.4.2", SECRET="signing-keys",
+                                 ROTATION="9f3c-1", VAULT_CA="pem", CIRCLE_OIDC_TOKEN_V2="a.b.c")
+        told = error.splitlines()
+        assert code == 3 and arguments == told[told.index(arguments[0]):][:len(arguments)], error
+
+
+def what_has_another_form_reaches_no_command(checkout):
+    for asked, variables in [
+        (("drain", "qa"), {"REGION": "x; id"}), (("drain", "qa"), {"REGION": "--force"}), (("drain", "qa"), {}),
+        (("drain", "qa/../x"), {"REGION": "x"}), (("rotate", "qa"), {"SECRET": "$(id)", "VAULT_CA": "x"}),
+        (("rollback", "qa"), {"TO": "--region"}), (("promote", "qa"), {"WHY": "a\nb"}),
+        (("rotate", "qa"), {"SECRET": "tls"}), (("delete", "qa"), {}), (("promote",), {}),
+    ]:
+        code, _, error = operate(checkout, *asked, **variables)
+        assert code == 2 and "--env" not in error.splitlines(), (asked, variables, code, error)
 
 
 def the_token_for_vault_is_in_no_argument(checkout):
-    program = checkout.folder / "target/release/regions"
-    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >&2\nexec cat /dev/fd/3 /dev/fd/4\n')
     authorities = "-----BEGIN CERTIFICATE-----\n" + "A" * 5000 + "\n-----END CERTIFICATE-----"
-    code, out, error = checkout.run("promote", "qa", VAULT_CA=authorities, CIRCLE_OIDC_TOKEN_V2="head.body.$sign")
-    assert code == 0 and out == f"head.body.$sign\n{authorities}", (code, out, error)
-    assert "--vault-jwt-file\n/dev/fd/3\n--vault-ca\n/dev/fd/4\n" in error and "head.body" not in error, error
-    code, out, error = checkout.run("promote", "qa", VAULT_CA=authorities)
-    assert code != 0 and not out and "no token to log in to Vault with" in error, (code, out, error)
+    before = sorted(Path("/dev/shm").glob("meridian-job.*"))
+    code, out, error = operate(checkout, "promote", "qa", VAULT_CA=authorities, CIRCLE_OIDC_TOKEN_V2="head.body.$sign", ENDS="0")
+    assert code == 0 and out == f"head.body.$sign 600 regular file\n{authorities} 600 regular file", (code, out, error)
+    assert "head.body" not in error and "--vault-jwt-file\n/dev/shm/meridian-job." in error, error
+    assert sorted(Path("/dev/shm").glob("meridian-job.*")) == before, "the token was left behind"
+    code, out, error = operate(checkout, "promote", "qa", VAULT_CA=authorities)
+    assert code == 2 and not out and "no token to log in to Vault with" in error, (code, out, error)
+
+
+def a_long_job_has_a_newer_token(checkout):
+    """The runner makes tokens; `regions` sees another in its file before the first one ends."""
+    runner = checkout.home / "circleci"
+    runner.write_text("#!/bin/sh\n[ -f $HOME/second ] && echo second.t.t || echo first.t.t\n")
+    runner.chmod(0o755)
+    program = checkout.home / "regions"
+    program.write_text('''#!/bin/sh
+for one in "$@"; do case $one in *.jwt) file=$one ;; esac; done
+cat "$file"; touch "$HOME/second"
+timeout 20 sh -c 'until grep -q second "$0"; do sleep 0.05; done' "$file" && cat "$file"
+''')
+    program.chmod(0o755)
+    path = f"{checkout.home}:{Path(os.environ['HELM']).parent}:{os.environ['PATH']}"
+    code, out, error = checkout.run("../../.circleci/bin/operate", "promote", "qa", VAULT_CA="pem", PATH=path,
+                                    REGIONS=str(program), TOKEN_REFRESH_SECONDS="0.2")
+    assert code == 0 and out == "first.t.tsecond.t.t", (code, out, error)
 
 
 def changes_that_are_not_committed_are_refused(checkout):
@@ -248,7 +295,8 @@ def a_registry_that_is_away_is_not_an_empty_one(checkout):
 
 CHECKS = [
     nothing_is_found_before, what_is_pushed_is_found, a_second_release_changes_nothing, promotion_is_by_digest,
-    the_token_for_vault_is_in_no_argument, changes_that_are_not_committed_are_refused, another_commit_needs_another_build,
+    each_verb_is_given_what_it_takes, what_has_another_form_reaches_no_command, the_token_for_vault_is_in_no_argument,
+    a_long_job_has_a_newer_token, *signing.CHECKS, changes_that_are_not_committed_are_refused, another_commit_needs_another_build,
     an_image_that_is_not_the_pinned_one_is_refused, another_repository_is_refused,
     a_registry_that_is_away_is_not_an_empty_one,
 ]
@@ -267,6 +315,8 @@ def run():
         registry = Registry(Path(folder), found.stdout.strip())
         try:
             checkout = Checkout(Path(folder), registry)
+            if not signing.deny().is_file():
+                skip("release: a planted advisory is noticed", "cargo-deny is not built; make lint builds it")
             for one in CHECKS:
                 check(f"release: {one.__name__.replace('_', ' ')}", one, checkout)
         finally:

@@ -17,6 +17,7 @@ FULL = rendering.values_of(rendering.CATALOGUES[0], "production", "us-east4") | 
     "watcher": {"address": "https://watcher.example:9092"},
     "approle": ["service"],
     "freezes": [{"from": "2026-12-18T18:00:00Z", "until": "2027-01-04T06:00:00Z", "why": "holidays"}],
+    "signers": ["MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE0wOAdygno2X3DxZW2BLJvizDggSFHC6QupsfLBcEATIk5h/EetTpWjSwSPKJD8/7H4Xi72QwN5zTi78AWraj0A=="],
 }
 
 # Each value, another that is valid there, and the objects that change with it. This table is what the chart reads.
@@ -61,6 +62,7 @@ NOT_READ = {
     "kubernetes.context": "another",
     "watcher.address": "https://another.example:9092",
     "approle": ["service", "watcher"],
+    "signers": ["MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAERnx4a11qPyrMCv+jyCSd0jeeGlpw+GnpBU1/3Ikpzaynyfb4u5mos+LengOZ6Apyx5wL8o56HMyVFdoTg2ng9A=="],
     "pipeline.organisation": "0f8b3c5e-9999-4e6a-9d2b-7c41a5e9d001",
     "pipeline.project": "6d2f9a7c-9999-4b0e-8a53-1e9c3f7bd002",
     "pipeline.contexts.promoter": "a1e4c7d2-9999-4c8f-b6a9-52d0e8f4c003",

@@ -42,6 +42,9 @@ pub(crate) enum Command {
     Check {
         /// The environment.
         environment: String,
+        /// Go on asking until SIGINT or SIGTERM, and then say what was seen.
+        #[arg(long)]
+        until_stopped: bool,
     },
     /// Stop processes of a region (SIGSTOP): connections are taken, and nothing answers.
     #[command(after_long_help = FAULTS)]

@@ -22,7 +22,9 @@ fn main() -> ExitCode {
         Command::Down { environment } => block_on(held::down(&environment)),
         Command::HoldRegistry { port } => block_on(held::hold_registry(port)),
         Command::Hold { environment } => block_on(held::hold(&environment)),
-        Command::Check { environment } => block_on(held::check::check(&environment)),
+        Command::Check { environment, until_stopped } => {
+            block_on(held::check::check(&environment, until_stopped))
+        }
         Command::Pause(options) => ended(held::faults::pause(&options)),
         Command::Resume { environment, region } => {
             block_on(held::faults::resume(&environment, region.as_deref()))

@@ -12,9 +12,10 @@ use crate::plan::gate::limits::Limits;
 use crate::plan::promotion::refusal::Freeze;
 use crate::promote::rollback;
 use crate::promote::targets;
+use crate::signature::Signer;
 use crate::{
-    bootstrap, command, drift, history, print, probe, promote, render, rotate, schemas, status, traffic,
-    validate, vault, watch,
+    bootstrap, command, completions, drift, history, print, probe, promote, render, rotate, schemas, status,
+    traffic, validate, vault, watch,
 };
 
 /// Operates the platform over one catalogue of regions
@@ -133,6 +134,13 @@ Examples:
 
 Exit codes: 0, or 4 when a region cannot be read, or 2 for usage and configuration")]
     Status(status::Args),
+    /// Print what makes a shell complete verbs and flags
+    #[command(after_help = "\
+Examples:
+  source <(regions completions bash)
+  regions completions zsh > ~/.zfunc/_regions
+  regions completions fish > ~/.config/fish/completions/regions.fish")]
+    Completions(completions::Args),
 }
 
 /// What to do to a Vault.
@@ -159,6 +167,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Validate => validate::run(folder, json),
         Verb::Render(args) => render::run(&args, folder, json),
         Verb::Schema(args) => schemas::run(&args, json),
+        Verb::Completions(args) => {
+            completions::run(args);
+            ExitCode::SUCCESS
+        }
         Verb::Promote(args) => {
             on(folder, &args.environment, |environment| command::promote(&args, environment, json))
         }
@@ -295,6 +307,7 @@ fn targets_of(catalogue: &Catalogue, environment: &Environment) -> targets::Envi
         domain: environment.settings.domain.to_string(),
         freezes: environment.settings.freezes.iter().flatten().filter_map(freeze).collect(),
         gates: Limits::of(&environment.settings.bake, &environment.settings.gates),
+        signers: environment.settings.signers.iter().flatten().filter_map(Signer::of).collect(),
         waves: waves.collect(),
     }
 }

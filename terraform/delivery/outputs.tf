@@ -5,6 +5,8 @@ output "contexts" {
       IMAGE_REPOSITORY       = module.delivery.repository
       GOOGLE_PROVIDER        = module.delivery.provider
       GOOGLE_SERVICE_ACCOUNT = module.delivery.account
+      ATTESTOR               = module.delivery.attestor
+      SIGNING_KEY            = module.delivery.attestor_key
     }
   }
 }

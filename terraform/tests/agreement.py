@@ -179,7 +179,9 @@ def contexts(space, environment):
     assert {f"meridian-{environment}", "meridian-registry"} <= named and f"meridian-{environment}" in said
     for context, variables in (said | shared).items():
         # The rest is of the job: files that it writes, and its token.
-        assert set(variables) == read & {"IMAGE_REPOSITORY", "GOOGLE_PROVIDER", "GOOGLE_SERVICE_ACCOUNT"}, context
+        wanted = {"IMAGE_REPOSITORY", "GOOGLE_PROVIDER", "GOOGLE_SERVICE_ACCOUNT"}
+        wanted |= {"ATTESTOR", "SIGNING_KEY"} if context == "meridian-registry" else set()
+        assert set(variables) == read & wanted == wanted, context
     repositories = {variables["IMAGE_REPOSITORY"] for variables in (said | shared).values()}
     assert len(repositories) == 1, repositories
 

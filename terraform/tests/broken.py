@@ -14,7 +14,7 @@ NAME = "a name: a small letter, then small letters, digits and hyphens, at most 
 WAVE = "a name of small letters, digits and hyphens, at most 40, no hyphen at either end"
 UUID = "an id such as 9f3c2a1e-0b4d-4c5e-8f6a-7b8c9d0e1f2a, in small letters"
 REGION_KEYS = "geo, kubernetes, location, monitoring, pools, range, vault, watcher, wave, zones"
-OWN_KEYS = "approle, bake, ceilings, defaults, domain, freezes, gates, order, pipeline, project, secrets, waves, workload"
+OWN_KEYS = "approle, bake, ceilings, defaults, domain, freezes, gates, order, pipeline, project, secrets, signers, waves, workload"
 UNKNOWN = "a key that is not known here; allowed the keys"
 PIPELINE = "6d2f9a7c-1111-4b0e-8a53-1e9c3f7bd002"
 

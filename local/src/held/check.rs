@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use local_region::environment::Environment;
 use local_region::load::{Figures, Load, Target};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// Requests a second, and for how long.
@@ -15,7 +16,7 @@ const TIME: Duration = Duration::from_secs(2);
 const LATE: Duration = Duration::from_secs(5);
 
 /// Asks every region's service through its LoadBalancer, and verifies each token with the keys of another region.
-pub(crate) async fn check(name: &str) -> Result<()> {
+pub(crate) async fn check(name: &str, until_stopped: bool) -> Result<()> {
     let environment = Environment::open(name)?;
     let mut targets = Vec::new();
     for region in &environment.regions {
@@ -28,7 +29,15 @@ pub(crate) async fn check(name: &str) -> Result<()> {
     let load = Load::new(targets, &environment.issuer(), environment.secret().await?);
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(std::sync::Arc::clone(&load).run(RATE, stopped));
-    tokio::time::sleep(TIME).await;
+    if until_stopped {
+        let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    } else {
+        tokio::time::sleep(TIME).await;
+    }
     stop.send_replace(true);
     running.await?;
     let figures = Figures::of(&load);

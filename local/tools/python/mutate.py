@@ -22,18 +22,24 @@ def at(value, path):
     return value
 
 
+def along(value, path, change):
+    """A copy of what a path leads through, and the rest as it is; `change` is done to the last map or list of it."""
+    copied = copy.copy(value)
+    if len(path) == 1:
+        change(copied, path[0])
+    else:
+        copied[path[0]] = along(value[path[0]], path[1:], change)
+    return copied
+
+
 def replaced(value, path, new):
     """A copy in which something else stands at a path."""
-    copied = copy.deepcopy(value)
-    at(copied, path[:-1])[path[-1]] = new
-    return copied
+    return along(value, path, lambda parent, key: parent.__setitem__(key, new))
 
 
 def removed(value, path):
     """A copy without what stands at a path."""
-    copied = copy.deepcopy(value)
-    del at(copied, path[:-1])[path[-1]]
-    return copied
+    return along(value, path, lambda parent, key: parent.__delitem__(key))
 
 
 def other(leaf):

@@ -72,6 +72,9 @@ def logins(chance):
                   f"  contexts: {{ {', '.join(contexts)} }}"]
         if chance.random() < 0.3:
             lines.append(f"  issuer: https://{name(chance, 10)}.{word(chance)}/org/{chance.randint(1, 99)}")
+    if chance.random() < 0.3:
+        keys = ["".join(chance.choices(string.ascii_letters + string.digits + "+/", k=86)) for _ in range(chance.randint(1, 2))]
+        lines += ["signers:", *[f"  - MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE{key}==" for key in keys]]
     return lines
 
 

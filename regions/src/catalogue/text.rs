@@ -150,6 +150,11 @@ text!(
     Uuid, 36, "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
     "an id such as 9f3c2a1e-0b4d-4c5e-8f6a-7b8c9d0e1f2a, in small letters"
 );
+text!(
+    /// Public key on the curve P-256: base64 of its DER form.
+    PublicKey, 124, "^MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE[A-Za-z0-9+/]{86}==$",
+    "a public key on the curve P-256: what stands between the lines of its PEM form, 124 characters in one"
+);
 
 text!(
     /// Why something is so, for people.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{
     Cidr, ContextName, DomainName, Duration, HttpAddress, HttpsAddress, Issuer, Location, MachineType,
-    Moment, PoolName, ProjectId, Reason, SecretName, Uuid, WaveName, Zone,
+    Moment, PoolName, ProjectId, PublicKey, Reason, SecretName, Uuid, WaveName, Zone,
 };
 
 /// An environment: what all of its regions share.
@@ -48,6 +48,11 @@ pub struct EnvironmentFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<Freeze>", length(min = 1, max = 50))]
     pub freezes: Option<Vec<Freeze>>,
+    /// Public keys of those who sign releases: what none of them signed is not promoted. Where absent, nobody is
+    /// asked. Two for as long as one takes the other's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<PublicKey>", length(min = 1, max = 5), extend("uniqueItems" = true))]
+    pub signers: Option<Vec<PublicKey>>,
     /// Keys of a region that every region has unless it gives its own, which replaces the default whole.
     #[serde(default, skip_serializing_if = "RegionKeys::is_empty")]
     pub defaults: RegionKeys,

@@ -19,6 +19,7 @@ use crate::plan::promotion::refusal::{self, Before, Credential};
 use crate::plan::record::Provenance;
 use crate::probe::door::Roots;
 use crate::release;
+use crate::signature;
 use crate::vault::secrets::{Access, Vaults};
 
 /// Looks at every region at once. Nothing when the promotion ends here; the report says why.
@@ -106,6 +107,10 @@ async fn everything(
         chain(&error)
     })?;
     report.release = Some(packaged.release.clone());
+    signature::verify(&packaged.release, &environment.signers).await.map_err(|error| {
+        report.outcome = Ending::Refused;
+        chain(&error)
+    })?;
     let overridden = [("freeze overridden", &args.override_freeze), ("unproven", &args.unproven)];
     let overridden =
         overridden.into_iter().filter_map(|(what, why)| Some(format!("{what}: {}", why.as_ref()?)));

@@ -5,6 +5,7 @@ use crate::catalogue::types::Vault;
 use crate::helm::Values;
 use crate::plan::gate::limits::Limits;
 use crate::plan::promotion::refusal::Freeze;
+use crate::signature::Signer;
 
 /// An environment, in the order in which its regions are promoted to.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Environment {
     pub freezes: Vec<Freeze>,
     /// What a bake asks for.
     pub gates: Limits,
+    /// Who signs what is promoted to it; nobody is asked where there is none.
+    pub signers: Vec<Signer>,
     /// Its waves, in the catalogue's order.
     pub waves: Vec<Wave>,
 }

@@ -22,8 +22,25 @@ pub fn token_file(text: &str) -> Result<(String, PathBuf), String> {
 /// How a command is let in to each region's Vault.
 pub struct Logins {
     tokens: BTreeMap<String, Hidden>,
-    jwt: Option<Hidden>,
+    jwt: Option<Jwt>,
     role: &'static str,
+}
+
+/// A JWT, and the file that it came from.
+struct Jwt {
+    file: PathBuf,
+    first: Hidden,
+}
+
+impl Jwt {
+    /// The JWT of the moment: a job's ends after an hour, and who keeps the file puts a newer one there. A file that
+    /// can be read only once gave the first.
+    fn now(&self) -> Hidden {
+        if self.file == Path::new("-") {
+            return self.first.clone();
+        }
+        credential(&self.file).unwrap_or_else(|_| self.first.clone())
+    }
 }
 
 /// Why nobody was let in.
@@ -44,12 +61,13 @@ impl Logins {
     /// One cannot be read, or is not what it should be.
     pub fn read(
         tokens: &[(String, PathBuf)],
-        jwt: Option<&Path>,
+        given: Option<&Path>,
         role: &'static str,
     ) -> Result<Self, VaultError> {
         let token = |(region, file): &(String, PathBuf)| Ok((region.clone(), credential(file)?));
         let tokens = tokens.iter().map(token).collect::<Result<_, VaultError>>()?;
-        Ok(Self { tokens, jwt: jwt.map(credential).transpose()?, role })
+        let jwt = |file: &Path| Ok::<_, VaultError>(Jwt { file: file.to_owned(), first: credential(file)? });
+        Ok(Self { tokens, jwt: given.map(jwt).transpose()?, role })
     }
 
     /// Gives a Vault the token of its region, or logs in. Whether it did, so that the token is to be given back.
@@ -63,7 +81,7 @@ impl Logins {
                 Ok(false)
             }
             (None, Some(jwt)) => {
-                vault.log_in_by_jwt(jwt, self.role).await?;
+                vault.log_in_by_jwt(&jwt.now(), self.role).await?;
                 Ok(true)
             }
             (None, None) => Err(LoginError::Nothing(region.to_owned())),
@@ -80,6 +98,24 @@ impl std::fmt::Debug for Logins {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_jwt_of_the_moment_is_read_anew_and_the_first_one_stays_where_there_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("job.jwt");
+        std::fs::write(&file, "a.b.c").unwrap();
+        let logins = Logins::read(&[], Some(&file), "rotator").unwrap();
+        let jwt = logins.jwt.unwrap();
+        std::fs::write(&file, "d.e.f").unwrap();
+        assert_eq!(jwt.now().as_str(), "d.e.f");
+        for gone in [Some(""), None] {
+            match gone {
+                Some(text) => std::fs::write(&file, text).unwrap(),
+                None => std::fs::remove_file(&file).unwrap(),
+            }
+            assert_eq!(jwt.now().as_str(), "a.b.c");
+        }
+    }
 
     #[test]
     fn tokens_are_named_by_region() {

@@ -56,7 +56,7 @@ broken! {
         "production/us.yaml:5: waves: found a key that is not known here; allowed the keys geo, kubernetes, location, monitoring, pools, range, vault, watcher, wave, zones; it belongs into _environment.yaml",
     ];
     key_of_a_region_in_an_environment: [(ENVIRONMENT, "order: 2", "order: 2\nzones: [b]")] => [
-        "production/_environment.yaml:3: zones: found a key that is not known here; allowed the keys approle, bake, ceilings, defaults, domain, freezes, gates, order, pipeline, project, secrets, waves, workload; it belongs under `defaults`, or into a region's file",
+        "production/_environment.yaml:3: zones: found a key that is not known here; allowed the keys approle, bake, ceilings, defaults, domain, freezes, gates, order, pipeline, project, secrets, signers, waves, workload; it belongs under `defaults`, or into a region's file",
     ];
     location_in_the_defaults: [(ENVIRONMENT, "defaults:", "defaults:\n  location: us-east4")] => [
         "production/_environment.yaml:16: defaults.location: found a key that is not known here; allowed the keys geo, kubernetes, monitoring, pools, vault, watcher, zones",

@@ -283,7 +283,7 @@ fn everything_that_depends_on_a_broken_file_is_not_guessed() {
         &small,
         &[
             "production/_environment.yaml:1: found `x`; allowed a map with the keys approle, bake, ceilings, \
-             defaults, domain, freezes, gates, order, pipeline, project, secrets, waves, workload",
+             defaults, domain, freezes, gates, order, pipeline, project, secrets, signers, waves, workload",
             "production/_environment.yaml:1: found no line that names the schema; allowed # yaml-language-server: \
              $schema=PATH, where PATH leads from the file to environment.schema.json",
             "production/us.yaml:4: range: found `10.0.0.0/14`, which overlaps `10.0.0.0/14` (production/eu.yaml:4); \

@@ -279,8 +279,12 @@ async fn a_job_logs_in_by_its_token_as_what_its_context_says_and_no_other_does()
     let admin = world.eu.admin();
     let job = |changed: Value| {
         let mut claims = json!({
-            "aud": ORGANISATION, "sub": "org/o/project/p/user/u", "oidc.circleci.com/project-id": PROJECT,
+            "aud": [ORGANISATION],
+            "sub": format!("org/{ORGANISATION}/project/{PROJECT}/user/u/vcs-origin/github.com/o/r/vcs-ref/refs/heads/main"),
+            "oidc.circleci.com/project-id": PROJECT, "oidc.circleci.com/org-id": ORGANISATION,
             "oidc.circleci.com/context-ids": [PROMOTES], "oidc.circleci.com/vcs-ref": "refs/heads/main",
+            "oidc.circleci.com/vcs-origin": "github.com/o/r", "oidc.circleci.com/job-id": "9f3c2a1e",
+            "oidc.circleci.com/pipeline-id": "9f3c2a1f", "oidc.circleci.com/workflow-id": "9f3c2a20",
             "oidc.circleci.com/ssh-rerun": false,
         });
         claims.as_object_mut().unwrap().extend(changed.as_object().unwrap().clone());
@@ -306,6 +310,13 @@ async fn a_job_logs_in_by_its_token_as_what_its_context_says_and_no_other_does()
         json!({"oidc.circleci.com/vcs-ref": "refs/heads/feature"}),
         json!({"oidc.circleci.com/vcs-ref": "refs/heads/main2"}),
         json!({"oidc.circleci.com/ssh-rerun": true}),
+        json!({"oidc.circleci.com/ssh-rerun": null}),
+        json!({"oidc.circleci.com/ssh-rerun": "true"}),
+        json!({"oidc.circleci.com/vcs-ref": "refs/tags/main"}),
+        json!({"oidc.circleci.com/vcs-ref": "refs/pull/1/head"}),
+        json!({"oidc.circleci.com/vcs-ref": null}),
+        json!({"oidc.circleci.com/project-id": null}),
+        json!({"oidc.circleci.com/context-ids": ["9f3c2a1e-0b4d-4c5e-8f6a-7b8c9d0e1f2a"]}),
         json!({"oidc.circleci.com/context-ids": []}),
         json!({"iss": "http://127.0.0.1:9"}),
         json!({"exp": 1}),

@@ -122,8 +122,8 @@ locals {
         approle  = "anything", bake = "bake", ceilings = "ceilings"
         defaults = "defaults", domain = "domain", freezes = "anything"
         gates    = "gates", order = "order", pipeline = "pipeline"
-        project  = "project", secrets = "names", waves = "waves"
-        workload = "workload"
+        project  = "project", secrets = "names", signers = "anything"
+        waves    = "waves", workload = "workload"
       }
     }
     defaults = {

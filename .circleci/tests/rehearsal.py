@@ -1,0 +1,68 @@
+"""The rehearsal's own logic: the order of jobs, which of them run, and that its bad commits are bad."""
+
+import sys
+
+import config
+from report import check
+
+sys.path.insert(0, str(config.ROOT / ".circleci/rehearse"))
+import rehearse  # noqa: E402
+import schedule  # noqa: E402
+
+READ = config.read(config.FILE.read_text())
+
+
+def played(fails=None, ending="failed"):
+    """How each stage of a release ended, and in which order they were done, when one ends otherwise."""
+    done = []
+
+    def act(stage, _):
+        done.append(stage.name)
+        return ending if stage.name == fails else "success"
+
+    return schedule.play(READ, config.stages(READ), act), done
+
+
+def a_good_commit_goes_all_the_way():
+    ended, done = played()
+    stages = config.stages(READ)
+    assert {name for name, how in ended.items() if how == "not_run"} == {stage.name for stage in stages if stage.kind == "settle"}, ended
+    for stage in stages:
+        for name in stage.requires:
+            assert stage.name not in done or done.index(name) < done.index(stage.name), f"{stage.name} before {name}"
+
+
+def whatever_fails_nothing_is_promoted_after_it():
+    stages = config.stages(READ)
+    for ending in ("failed", "canceled"):
+        for fails in stages:
+            _, done = played(fails.name, ending)
+            after = done[done.index(fails.name) + 1:] if fails.name in done else []
+            late = [stage.name for stage in stages if stage.kind == "promote" and stage.name in after]
+            assert not late or fails.kind == "settle", f"{fails.name} {ending}, and then {late}"
+            if fails.kind == "promote":
+                assert after == [f"settle-{fails.environment()}"], f"{fails.name} {ending}, and then {after}"
+
+
+def stages_that_wait_for_each_other_are_said_to():
+    circle = [config.Stage({"test": {"name": one, "requires": [other]}}, "release") for one, other in (("a", "b"), ("b", "a"))]
+    try:
+        schedule.order(circle)
+    except ValueError as error:
+        assert "a, b wait for each other" in str(error), error
+    else:
+        raise AssertionError("a circle has no order")
+
+
+def the_bad_commits_break_the_chart():
+    for where in (None, "production"):
+        texts = [file.read_text() for file in (config.ROOT / "k8s/chart/templates").iterdir()]
+        broken = [rehearse.never_ready(text, where) for text in texts]
+        assert sum(count for _, count in broken) == 1 and sum("/no-such-path" in text for text, _ in broken) == 1
+
+
+def run():
+    check("rehearsal: a good commit goes all the way", a_good_commit_goes_all_the_way)
+    check("rehearsal: whatever fails, nothing is promoted after it", whatever_fails_nothing_is_promoted_after_it)
+    check("rehearsal: stages that wait for each other are said to", stages_that_wait_for_each_other_are_said_to)
+    check("rehearsal: the bad commits break the chart", the_bad_commits_break_the_chart)
