@@ -26,7 +26,7 @@ async fn the_platforms_own_chart_is_promoted() {
     let release = package(&chart, "1.0.0", world.folder.path()).await.to_str().unwrap().to_owned();
 
     let ran = world.promote(&release, &[]).await.expect(0);
-    ran.says("eu: applied, 2/2 pods ready").says("us: applied, 2/2 pods ready");
+    ran.says("eu: applied, 4/4 pods ready").says("us: applied, 4/4 pods ready");
     world.promote(&release, &[]).await.expect(0).says("no change");
     for kind in ["NetworkPolicy", "PodDisruptionBudget", "HorizontalPodAutoscaler", "ServiceAccount"] {
         ran.says(&format!("+kind: {kind}"));
