@@ -46,8 +46,8 @@ def rendered(environment):
     return [(name, rendering.template(rendering.value_arguments(CATALOGUE, environment, name))) for name in names]
 
 
-def pod(objects):
-    return rendering.only(objects, "Deployment")["spec"]["template"]["spec"]
+def pod(objects, name="service"):
+    return rendering.only(objects, "Deployment", name)["spec"]["template"]["spec"]
 
 
 @functools.cache
@@ -94,7 +94,9 @@ def tolerated(space, environment):
         [taint] = taints(vault)
         server = values[region]["server"]
         assert tolerates(server["tolerations"], taint), f"{region}: Vault does not tolerate its own nodes"
-        assert not tolerates(tolerations, taint), f"{region}: the service's pods may take Vault's nodes"
+        for workload in ("service", "watcher"):
+            others = pod(objects, workload).get("tolerations", [])
+            assert not tolerates(others, taint), f"{region}: the pods of {workload} may take Vault's nodes"
         assert server["nodeSelector"].items() <= vault["node_config"][0]["labels"].items()
     assert seen, "no pool has a taint"
 
@@ -133,7 +135,7 @@ def bound(space, environment):
 def addressed(space, environment):
     said = outputs(space, environment)["regions"]
     for region, objects in rendered(environment):
-        service = rendering.only(objects, "Service")
+        service = rendering.only(objects, "Service", "service")
         assert service["metadata"]["annotations"][ADDRESSES] == said[region]["entry"]["name"], region
         address = planned(space, environment)[f'module.entry.google_compute_address.region["{region}"]']
         assert (address["name"], address["region"]) == (said[region]["entry"]["name"], said[region]["location"])
@@ -293,7 +295,7 @@ def asked(space):
         [https] = check["https_health_check"]
         assert check["check_interval_sec"] >= 30 and len(set(check["source_regions"])) == 3
         for _, objects in rendered(environment):
-            assert https["port"] in [port["port"] for port in rendering.only(objects, "Service")["spec"]["ports"]]
+            assert https["port"] in [port["port"] for port in rendering.only(objects, "Service", "service")["spec"]["ports"]]
         served = subprocess.run(["grep", "-rlF", f'"{https["request_path"]}"', ROOT / "service" / "src"], capture_output=True, text=True, check=False)
         assert served.stdout, f"the service knows no {https['request_path']}"
 
