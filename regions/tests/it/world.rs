@@ -251,9 +251,9 @@ pub(crate) async fn versions(api: &KubernetesApi) -> Vec<(String, String)> {
     versions
 }
 
-/// Every write of runs that arrived and was taken, in the audit log: `VERB RESOURCE/NAME`, without the number of a record,
-/// and without Leases, which are renewed all the time.
-pub(crate) fn audited(api: &KubernetesApi) -> std::collections::BTreeSet<String> {
+/// Every write of runs that arrived and was taken, in the audit log after so many others: `VERB RESOURCE/NAME`, without the
+/// number of a record, and without Leases, which are renewed all the time.
+pub(crate) fn audited(api: &KubernetesApi, after: usize) -> std::collections::BTreeSet<String> {
     let own = |write: &Write| {
         write.user == "admin"
             && !write.dry_run
@@ -267,7 +267,7 @@ pub(crate) fn audited(api: &KubernetesApi) -> std::collections::BTreeSet<String>
         "create" => format!("create {}", write.resource),
         verb => format!("{verb} {}/{}", write.resource, unnumbered(&write.name)),
     };
-    api.writes().unwrap().into_iter().filter(own).map(named).collect()
+    api.writes().unwrap().into_iter().skip(after).filter(own).map(named).collect()
 }
 
 /// The name of an object; of a record, whichever.
