@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::charts::{self, Release};
-use crate::front::Front;
+use crate::front::{Front, LIMIT};
 use crate::nodes::Nodes;
 use crate::run::{self, Ran};
 
@@ -68,6 +68,7 @@ impl World {
         );
         self.catalogue = own;
         self.edit("_environment.yaml", "bake: { time: 10s, samples: 100 }", "bake: { time: 1s, samples: 4 }");
+        self.edit("_environment.yaml", "latency_p99: 250ms", &format!("latency_p99: {LIMIT}s"));
         for (region, front) in ["eu", "us"].into_iter().zip(&self.fronts) {
             let file = self.catalogue.join(ENVIRONMENT).join(format!("{region}.yaml"));
             let text = std::fs::read_to_string(&file).unwrap();
