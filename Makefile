@@ -76,13 +76,20 @@ gates: setup ## 200,000 promotions of a good release, judged by the gates: at mo
 promotions: setup ## 100,000 promotions in simulation, with everything that goes wrong (SCHEDULES=100000)
 	@SCHEDULES=$(or $(SCHEDULES),100000) cargo test --release --package regions --test promotions -- --ignored --nocapture
 
+.PHONY: kills
+kills: setup ## promotions killed at every single write, checked against the API server's audit log
+	@$(call with_vault_ahead,cargo build --workspace)
+	@target/debug/local-region tools
+	@local/tools/helm/path >/dev/null
+	@cargo test --workspace --test it complete_ -- --ignored --nocapture
+
 .PHONY: mutants
 mutants: setup ## bugs planted in promotions, one by one, in a copy of this tree: the simulation must notice each
 	@regions/tests/promotions/mutants/run
 
 .PHONY: nightly
 nightly: ## what is too slow for every change: real regions, under load, for hours; as root, or with sudo that asks for no password
-	@local/tools/as-root $(MAKE) --no-print-directory simulate test-platform e2e soak
+	@local/tools/as-root $(MAKE) --no-print-directory simulate kills test-platform e2e soak
 
 .PHONY: rehearse
 rehearse: setup ## the pipeline of .circleci/config.yml, job by job, on regions of this machine; as root, on Linux

@@ -153,6 +153,29 @@ impl Client {
         timeout(self.timeout, exchange).await.map_err(|_| self.too_late(call))?
     }
 
+    /// A request that changes nothing, over a connection that is open already where that still works. Gives back the one that
+    /// it came by, for the next request.
+    ///
+    /// # Errors
+    /// No answer came. An answer of any status is `Ok`.
+    pub async fn look(
+        &self,
+        open: Option<Connection>,
+        request: Request<Bytes>,
+    ) -> Result<(Answer, Connection), Error> {
+        let call = call_of(&request);
+        let exchange = async {
+            if let Some(mut connection) = open.filter(|connection| !connection.is_closed())
+                && let Ok(answer) = connection.send(request.clone()).await
+            {
+                return Ok((answer, connection));
+            }
+            let mut connection = self.open(&call).await?;
+            Ok((connection.send(request).await?, connection))
+        };
+        timeout(self.timeout, exchange).await.map_err(|_| self.too_late(call.clone()))?
+    }
+
     /// Opens a connection for several requests.
     ///
     /// # Errors

@@ -178,7 +178,7 @@ impl Builder {
             server_program,
             server,
             controllers: Vec::new(),
-            client: Client::new(target),
+            access: Access::new(Client::new(target), &files.users[ADMIN]),
             ca,
             tokens: files.users.clone(),
             folder,
@@ -214,7 +214,7 @@ pub struct KubernetesApi {
     server: Process,
     store: Process,
     server_program: Program,
-    client: Client,
+    access: Access,
     ca: Ca,
     tokens: BTreeMap<String, SecretString>,
     folder: PathBuf,
@@ -286,12 +286,12 @@ impl KubernetesApi {
         path: &str,
         body: Option<Value>,
     ) -> Result<Value, Error> {
-        self.access().call(method, path, body).await
+        self.access.call(method, path, body).await
     }
 
     /// The API as the administrator sees it.
     pub fn access(&self) -> Access {
-        Access::new(self.client.clone(), self.admin_token())
+        self.access.clone()
     }
 
     /// Every write that the API server took part in so far, in order, from its audit log.

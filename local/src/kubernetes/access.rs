@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,13 +12,15 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::Error;
-use crate::http::{Answer, Client, Target, client_tls};
+use crate::http::{Answer, Client, Connection, Target, client_tls};
 
 /// An API server, and a user's token for it. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Access {
     client: Client,
     token: SecretString,
+    /// What the last look came by: tests look again and again, and a handshake costs more than a look.
+    open: Arc<Mutex<Option<Connection>>>,
 }
 
 impl std::fmt::Debug for Access {
@@ -28,7 +31,7 @@ impl std::fmt::Debug for Access {
 
 impl Access {
     pub(super) fn new(client: Client, token: &SecretString) -> Self {
-        Access { client, token: token.clone() }
+        Access { client, token: token.clone(), open: Arc::default() }
     }
 
     /// The user and the server of a context, in a kubeconfig that this crate has written.
@@ -56,7 +59,7 @@ impl Access {
             Ok((client, text(&user["token"], "token")?))
         };
         let (client, token) = read().map_err(|source| Error::Prepare { name: context.to_owned(), source })?;
-        Ok(Access { client, token: token.into() })
+        Ok(Access { client, token: token.into(), open: Arc::default() })
     }
 
     /// Calls the API, and gives the answer's JSON. A patch is a merge patch (RFC 7386).
@@ -99,7 +102,14 @@ impl Access {
             .header(header::CONTENT_TYPE, kind)
             .body(body.into())
             .map_err(|error| Error::Prepare { name: path.to_owned(), source: io::Error::other(error) })?;
-        Ok(self.client.send(request).await?)
+        if request.method() != Method::GET {
+            return Ok(self.client.send(request).await?);
+        }
+        // Not held meanwhile: whoever looks at the same time opens another one.
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (answer, connection) = self.client.look(open, request).await?;
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+        Ok(answer)
     }
 }
 

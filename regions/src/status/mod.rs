@@ -122,17 +122,25 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads the kubeconfig, which is needed unless every region's watcher has an address.
+    /// Reads the kubeconfig. Watchers alone are asked where each has an address and the environment has no context: then
+    /// nobody meant clusters. One region whose context is missing beside others is an error of that region.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// It cannot be read, and was named or is needed.
     pub fn new(args: &Args, environment: &'a Environment) -> Result<Self, String> {
-        let mut targets = environment.waves.iter().flat_map(|wave| &wave.targets);
+        let targets = || environment.waves.iter().flat_map(|wave| &wave.targets);
+        let watched = targets().all(|target| target.watcher.is_some());
+        let named = args.kubeconfig.is_some() || std::env::var_os("KUBECONFIG").is_some();
         let kubeconfig = match access::kubeconfig(args.kubeconfig.as_deref()) {
             Ok(kubeconfig) => Some(kubeconfig),
-            Err(_) if targets.all(|target| target.watcher.is_some()) => None,
+            Err(_) if watched && !named => None,
             Err(error) => return Err(error.to_string()),
         };
+        let kubeconfig = kubeconfig.filter(|kubeconfig| {
+            let known =
+                |target: &Target| kubeconfig.contexts.iter().any(|known| known.name == target.context);
+            !watched || targets().any(known)
+        });
         Ok(Self { environment, kubeconfig, http: watcher::http(None)? })
     }
 
@@ -193,13 +201,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The region's cluster; nothing where its watcher has an address and the kubeconfig no such context.
+    /// The region's cluster; nothing where watchers alone are asked.
     async fn cluster(&self, target: &Target) -> Option<Result<Cluster, String>> {
         let kubeconfig = self.kubeconfig.as_ref()?;
-        let known = kubeconfig.contexts.iter().any(|context| context.name == target.context);
-        if !known && target.watcher.is_some() {
-            return None;
-        }
         let cluster = Cluster::connect(&target.region, &target.context, kubeconfig.clone(), CALLS);
         Some(match timeout(REGION, cluster).await {
             Ok(cluster) => cluster.map_err(|error| error.to_string()),

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::charts::{self, Release};
-use crate::front::Front;
+use crate::front::{Front, LIMIT};
 use crate::nodes::Nodes;
 use crate::run::{self, Ran};
 
@@ -68,6 +68,7 @@ impl World {
         );
         self.catalogue = own;
         self.edit("_environment.yaml", "bake: { time: 10s, samples: 100 }", "bake: { time: 1s, samples: 4 }");
+        self.edit("_environment.yaml", "latency_p99: 250ms", &format!("latency_p99: {LIMIT}s"));
         for (region, front) in ["eu", "us"].into_iter().zip(&self.fronts) {
             let file = self.catalogue.join(ENVIRONMENT).join(format!("{region}.yaml"));
             let text = std::fs::read_to_string(&file).unwrap();
@@ -251,9 +252,9 @@ pub(crate) async fn versions(api: &KubernetesApi) -> Vec<(String, String)> {
     versions
 }
 
-/// Every write of runs that arrived and was taken, in the audit log: `VERB RESOURCE/NAME`, without the number of a record,
-/// and without Leases, which are renewed all the time.
-pub(crate) fn audited(api: &KubernetesApi) -> std::collections::BTreeSet<String> {
+/// Every write of runs that arrived and was taken, in the audit log after so many others: `VERB RESOURCE/NAME`, without the
+/// number of a record, and without Leases, which are renewed all the time.
+pub(crate) fn audited(api: &KubernetesApi, after: usize) -> std::collections::BTreeSet<String> {
     let own = |write: &Write| {
         write.user == "admin"
             && !write.dry_run
@@ -267,7 +268,7 @@ pub(crate) fn audited(api: &KubernetesApi) -> std::collections::BTreeSet<String>
         "create" => format!("create {}", write.resource),
         verb => format!("{verb} {}/{}", write.resource, unnumbered(&write.name)),
     };
-    api.writes().unwrap().into_iter().filter(own).map(named).collect()
+    api.writes().unwrap().into_iter().skip(after).filter(own).map(named).collect()
 }
 
 /// The name of an object; of a record, whichever.
