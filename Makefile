@@ -77,12 +77,18 @@ promotions: setup ## 100,000 promotions in simulation, with everything that goes
 	@SCHEDULES=$(or $(SCHEDULES),100000) cargo test --release --package regions --test promotions -- --ignored --nocapture
 
 .PHONY: mutants
-mutants: setup ## bugs planted in promotions, one by one, in a copy of this tree: the simulation must notice each
+mutants: setup ## bugs planted in promotions and in rotations, one by one, in a copy of this tree: the simulations must notice each
 	@regions/tests/promotions/mutants/run
+	@regions/tests/simulation/mutants/run
+
+.PHONY: kills
+kills: setup ## rotations killed before and after every single write, held against the Vaults' audit logs
+	@$(call with_vault_ahead,cargo build --workspace)
+	@cargo test --workspace --test rotation kills:: -- --ignored --nocapture --test-threads=1
 
 .PHONY: nightly
 nightly: ## what is too slow for every change: real regions, under load, for hours; as root, or with sudo that asks for no password
-	@local/tools/as-root $(MAKE) --no-print-directory simulate test-platform e2e soak
+	@local/tools/as-root $(MAKE) --no-print-directory simulate kills test-platform e2e soak
 
 .PHONY: rehearse
 rehearse: setup ## the pipeline of .circleci/config.yml, job by job, on regions of this machine; as root, on Linux
