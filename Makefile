@@ -77,15 +77,17 @@ promotions: setup ## 100,000 promotions in simulation, with everything that goes
 	@SCHEDULES=$(or $(SCHEDULES),100000) cargo test --release --package regions --test promotions -- --ignored --nocapture
 
 .PHONY: kills
-kills: setup ## promotions killed at every single write, checked against the API server's audit log
+kills: setup ## promotions and rotations killed before and after every single write, held against the audit logs
 	@$(call with_vault_ahead,cargo build --workspace)
 	@target/debug/local-region tools
 	@local/tools/helm/path >/dev/null
 	@cargo test --workspace --test it complete_ -- --ignored --nocapture
+	@cargo test --workspace --test rotation kills:: -- --ignored --nocapture --test-threads=1
 
 .PHONY: mutants
-mutants: setup ## bugs planted in promotions, one by one, in a copy of this tree: the simulation must notice each
+mutants: setup ## bugs planted in promotions and in rotations, one by one, in a copy of this tree: the simulations must notice each
 	@regions/tests/promotions/mutants/run
+	@regions/tests/simulation/mutants/run
 
 .PHONY: nightly
 nightly: ## what is too slow for every change: real regions, under load, for hours; as root, or with sudo that asks for no password

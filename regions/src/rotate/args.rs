@@ -64,6 +64,10 @@ pub struct Args {
     /// A region whose Vault was restored from a snapshot, and is brought up to date
     #[arg(long, value_name = "REGION")]
     pub restored: Vec<String>,
+    /// A key that no Vault has any more, and that is let go although pods of a restored region still show it: its tokens
+    /// stop verifying
+    #[arg(long, value_name = "KID")]
+    pub give_up: Vec<String>,
     /// How long what was there before is kept once every pod uses the new one [default: as long as the kind of
     /// secret asks for]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -130,6 +134,7 @@ impl Args {
             without: set(&self.without),
             overwrite: set(&self.overwrite),
             restored: set(&self.restored),
+            give_up: set(&self.give_up),
             grace: self.grace,
             clients: set(&self.client),
             ceilings: Times::from(&environment.settings.ceilings),

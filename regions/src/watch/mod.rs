@@ -10,6 +10,8 @@ mod floor;
 mod lead;
 mod metrics;
 mod openmetrics;
+#[cfg(test)]
+mod race;
 pub mod round;
 mod rounds;
 mod secrets;

@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use secrets_agent_client::Version;
+use tokio::time::timeout;
 
 use crate::plan::rotation::mark::Mark;
 use crate::plan::view::{Health, HealthState, Secret};
 use crate::vault::client::Vault;
 use crate::vault::error::VaultError;
 use crate::vault::session::Session;
+
+/// Bound of asking for all secrets. Two of them, and a look at the pods, end before a round has to.
+const CALL: Duration = Duration::from_secs(2);
 
 /// What is known of the secrets, and how the Vault does.
 pub(super) struct Secrets {
@@ -87,7 +92,12 @@ impl Secrets {
             }
         };
         let asked = self.names.iter().map(async |name| (name, self.ask(&vault, name).await));
-        let answers = futures_util::future::join_all(asked).await;
+        // A Vault that hangs must not keep anybody from being told of the pods.
+        let Ok(answers) = timeout(CALL, futures_util::future::join_all(asked)).await else {
+            let why = format!("{}: no answer within {} s", vault.address(), CALL.as_secs());
+            self.unwell(HealthState::Unreachable, why);
+            return Vec::new();
+        };
         let mut news = Vec::new();
         let mut failed = None;
         for (name, answer) in answers {

@@ -65,6 +65,13 @@ async fn it_survives_its_vault_and_its_pods_and_keeps_the_floor() {
     health(&world, "sealed").await;
     world.eu.vault.unseal().await.unwrap();
     health(&world, "ok").await;
+    // One that hangs keeps nobody from being told of the pods.
+    world.eu.vault.pause().unwrap();
+    health(&world, "unreachable").await;
+    let view = world.eu.watcher.view().await.unwrap();
+    assert_eq!(view["pods"][0]["service"]["ready"], true);
+    world.eu.vault.resume().unwrap();
+    health(&world, "ok").await;
     world.eu.vault.kill().await;
     health(&world, "unreachable").await;
     world.eu.vault.restart().await.unwrap();

@@ -122,10 +122,15 @@ fn restore(world: &World, place: usize) {
         return;
     }
     let Some(secrets) = inner.regions[place].vault.snapshot.clone() else { return };
-    // So is a key that this region alone had. The planner refuses to go on then, and leads nobody out of it.
-    if loses_a_key(&inner, place) {
-        inner.count("a restore is left out that would lose the only copy of a key");
+    // A key that this region alone had is lost with it; nobody can give it back while it signs.
+    inner.settle_accounts();
+    let lost = lost_keys(&inner, place);
+    if lost.iter().any(|kid| !inner.ledger.has_ended(kid, inner.now(), inner.times)) {
+        inner.count("a restore is left out that would lose the only copy of a key in use");
         return;
+    }
+    if !lost.is_empty() {
+        inner.count("a restore loses the only copy of a key");
     }
     inner.count("a Vault is restored from a snapshot");
     let name = inner.regions[place].name.clone();
@@ -136,8 +141,8 @@ fn restore(world: &World, place: usize) {
     vault.life += 1;
 }
 
-/// Whether a region's Vault or pods have a key that neither its snapshot nor any other region's Vault has.
-fn loses_a_key(inner: &Inner, place: usize) -> bool {
+/// Keys that a region's Vault or pods have, and neither its snapshot nor any other region's Vault.
+fn lost_keys(inner: &Inner, place: usize) -> Vec<String> {
     let kids = |document: Option<&Value>| document.map(|document| keys(document).0).unwrap_or_default();
     let current = |region: &RegionState| region.vault.current(PATH);
     let region = &inner.regions[place];
@@ -152,7 +157,8 @@ fn loses_a_key(inner: &Inner, place: usize) -> bool {
     let used = region.pods.iter().filter_map(|pod| pod.service.as_ref()?.used.as_ref());
     let mut there: Vec<String> = used.flat_map(|(_, document)| keys(document).0).collect();
     there.extend(kids(current(region).as_ref().map(Document::expose)));
-    there.iter().any(|kid| !kept.contains(kid))
+    there.retain(|kid| !kept.contains(kid));
+    there
 }
 
 /// A pod that cannot be reached any more, while a new one has the address that it had.

@@ -123,6 +123,13 @@ impl Ledger {
         found.into_iter().for_each(|what| self.violation(what));
     }
 
+    /// Whether nobody signs with a key any more, and no token of it is left.
+    pub(crate) fn has_ended(&self, id: &str, now: Duration, times: Times) -> bool {
+        let Some(kid) = self.kids.get(id) else { return true };
+        let life = self.former.unwrap_or(times).max(times).token();
+        !kid.signing && kid.signed.is_none_or(|signed| signed + life < now)
+    }
+
     fn clients(&mut self, now: Duration, serving: &[(&str, &Value)], times: Times) {
         let mut found = Vec::new();
         for (id, client) in &self.clients {

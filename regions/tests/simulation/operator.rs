@@ -28,6 +28,7 @@ pub(crate) struct Operator {
     without: BTreeSet<String>,
     overwrite: BTreeSet<String>,
     restored: BTreeSet<String>,
+    give_up: BTreeSet<String>,
     runs: u32,
 }
 
@@ -103,6 +104,7 @@ impl Operator {
             without: self.without.clone(),
             overwrite: self.overwrite.clone(),
             restored: self.restored.clone(),
+            give_up: self.give_up.clone(),
             grace: None,
             clients: BTreeSet::new(),
             ceilings: inner.times,
@@ -139,12 +141,23 @@ impl Operator {
         for pair in words.windows(2) {
             match *pair {
                 ["--restored", region] => drop(self.restored.insert(region.to_owned())),
+                ["--give-up", kid] => self.let_go(world, kid),
                 ["--overwrite", region] => drop(self.overwrite.insert(region.to_owned())),
                 ["--without", region] if world.get().chaos && world.one_in(3) => {
                     self.leave_out(world, region);
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Lets a key go, once no token of it is left.
+    fn let_go(&mut self, world: &World, kid: &str) {
+        let mut inner = world.get();
+        inner.settle_accounts();
+        if inner.ledger.has_ended(kid, inner.now(), inner.times) {
+            inner.count("a key that no Vault has is let go");
+            self.give_up.insert(kid.to_owned());
         }
     }
 

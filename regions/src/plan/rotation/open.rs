@@ -11,6 +11,7 @@ use super::mark::{Mark, Phase};
 use super::recipe::Source;
 use super::refusals::stepped_back;
 use super::standing::{Course, Standing};
+use super::times;
 use super::{Held, Observed, Refusal, Request};
 use crate::catalogue::types::SecretKind;
 
@@ -418,12 +419,11 @@ fn unmendable(course: &Course<'_>, region: &Standing<'_>, phases: &[Phase]) -> O
         );
         return Some(request.refuse(why, &[]));
     };
-    let lost = if course.is_restored(region) {
-        // Its Vault does not tell what is in use, but its pods do.
-        shown_only(course, region, &source)
-    } else {
-        lost(course, region, &source)
-    };
+    // A restored Vault does not tell what is in use, but its pods do.
+    if course.is_restored(region) {
+        return shown_only(course, region, &source);
+    }
+    let lost = lost(course, region, &source);
     if lost.is_empty() {
         return None;
     }
@@ -440,13 +440,46 @@ fn unmendable(course: &Course<'_>, region: &Standing<'_>, phases: &[Phase]) -> O
     Some(kept.refuse(why, &[("or leave what is there, and see how else it can go on", "")]))
 }
 
-/// Keys that a region's pods show, and a document has not.
-fn shown_only(course: &Course<'_>, region: &Standing<'_>, source: &Source) -> Vec<String> {
-    let Some(kept) = course.kids(source) else { return Vec::new() };
+/// Why keys that a restored region's pods show, and a document has not, cannot go; nothing where there are none.
+///
+/// Where no Vault has such a key, only a person can know whether a token of it is left.
+fn shown_only(course: &Course<'_>, region: &Standing<'_>, source: &Source) -> Option<Refusal> {
+    let request = course.request;
+    let kept = course.kids(source)?;
     let pods = region.observed.view.as_ref().map(|view| view.pods.as_slice()).unwrap_or_default();
     let shown = pods.iter().filter_map(|pod| pod.service.as_ref()?.kids.as_ref()).flatten();
-    let lost: BTreeSet<&String> = shown.filter(|kid| !kept.contains(*kid)).collect();
-    lost.into_iter().map(|kid| format!("the key {kid} (its pods show it)")).collect()
+    let lost: BTreeSet<&String> =
+        shown.filter(|kid| !kept.contains(*kid) && !request.give_up.contains(*kid)).collect();
+    if lost.is_empty() {
+        return None;
+    }
+    let told: Vec<&str> = lost.iter().map(|kid| kid.as_str()).collect();
+    let told = told.join(", ");
+    let held = lost.iter().filter(|kid| course.regions.iter().any(|other| other.holds(kid)));
+    let held: Vec<&str> = held.map(|kid| kid.as_str()).collect();
+    if !held.is_empty() {
+        let why = format!(
+            "{}: its pods show {told}, which the rotation's own document has not, and tokens of it may be left; put {} \
+             into every region first",
+            region.name(),
+            held.join(", ")
+        );
+        return Some(request.refuse(why, &[]));
+    }
+    let observed: Vec<&Observed> = course.regions.iter().map(|region| region.observed).collect();
+    let long = times::in_effect(request.ceilings, &observed).token().as_secs();
+    let why = format!(
+        "{}: its pods show {told}, which no Vault has any more: the restore lost the only copy. Tokens of it may be left \
+         until {long} s after it last signed (service_tokens_issued_total of those pods, by kid)",
+        region.name()
+    );
+    let flags: Vec<String> = lost.iter().map(|kid| format!("--give-up {kid}")).collect();
+    let flags = flags.join(" ");
+    let what = format!(
+        "let it go once none is left; while it still signs, drain {} and wait for that long first",
+        region.name()
+    );
+    Some(request.refuse(why, &[(what.as_str(), flags.as_str())]))
 }
 
 /// What a region's document has that is in use, and another has not.

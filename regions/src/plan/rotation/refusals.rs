@@ -19,6 +19,7 @@ impl Request {
             ("--without", &self.without),
             ("--overwrite", &self.overwrite),
             ("--restored", &self.restored),
+            ("--give-up", &self.give_up),
             ("--client", &self.clients),
         ];
         let sets =

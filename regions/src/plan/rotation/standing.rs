@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use secrets_agent_client::Version;
 
 use super::adoption::{Adoption, Wanted, adoption};
-use super::facts::{Facts, Stored};
+use super::facts::{Content, Facts, Stored};
 use super::mark::{Mark, Phase};
 use super::recipe::Source;
 use super::{Destroy, Held, Observed, Request, Step, kind};
@@ -151,6 +151,12 @@ impl<'a> Standing<'a> {
     /// The mark of the current document.
     pub(super) fn mark(&self) -> Option<&'a Mark> {
         self.current.and_then(|(_, facts)| facts.mark.as_ref())
+    }
+
+    /// Whether any version of the document that can be read has a key.
+    pub(super) fn holds(&self, kid: &str) -> bool {
+        let mut history = self.stored().history();
+        history.any(|(_, facts)| matches!(&facts.content, Content::Keys(keys) if keys.contains_key(kid)))
     }
 
     /// Whether the current version at a path has a mark.

@@ -2,5 +2,6 @@
 
 mod ends;
 mod refusals;
+mod seeds;
 mod waits;
 mod world;

@@ -85,6 +85,7 @@ impl World {
             without: BTreeSet::new(),
             overwrite: BTreeSet::new(),
             restored: BTreeSet::new(),
+            give_up: BTreeSet::new(),
             grace: None,
             clients: BTreeSet::new(),
             ceilings: times(),

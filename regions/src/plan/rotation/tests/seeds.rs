@@ -1,0 +1,145 @@
+//! What schedules of the simulation have found, each as the smallest world in which it was so.
+
+use super::world::{PATH, Region, World, phase};
+use crate::catalogue::types::SecretKind;
+use crate::plan::rotation::mark::Phase;
+use crate::plan::rotation::{Plan, Step, Traffic, Waiting};
+
+/// A region's Vault is restored from a snapshot that is older than any rotation.
+fn restore(region: &mut Region) {
+    region.secrets.get_mut(PATH).unwrap().truncate(1);
+    region.custom.clear();
+}
+
+fn leave_out(world: &mut World, place: usize) {
+    world.regions[place].vault = Err("black hole".into());
+    world.regions[place].traffic = Traffic::Out("drained".into());
+    world.request.without = [world.regions[place].name.to_owned()].into();
+}
+
+fn take_in(world: &mut World, place: usize) {
+    world.regions[place].vault = Ok(());
+    world.request.without.clear();
+}
+
+/// Takes what is planned, until something is so.
+fn until(world: &mut World, so: impl Fn(&World) -> bool) {
+    for _ in 0..20 {
+        if so(world) {
+            return;
+        }
+        world.step();
+    }
+    panic!("it never is so: {:?}", world.plan());
+}
+
+/// The phases that a plan writes in a region.
+fn written(plan: &Plan, region: &str) -> Vec<Option<Phase>> {
+    let writes = plan.steps.iter().filter_map(|step| match step {
+        Step::Write(write) if write.region == region && write.path == PATH => Some(write),
+        _ => None,
+    });
+    writes.map(|write| write.recipe.mark.phase()).collect()
+}
+
+#[test]
+fn a_way_back_waits_for_the_region_that_may_have_all_of_what_it_takes_back() {
+    for kind in [SecretKind::Keyset, SecretKind::Clients] {
+        let mut world = World::of(kind);
+        until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Publish));
+        assert_eq!(phase(&world.document(1)), None);
+        world.request.abort = true;
+        // The intention comes to us alone, and eu is away.
+        let withdraw = world.plan().steps;
+        let in_us = withdraw.iter().filter(|step| step.region() == "us");
+        in_us.for_each(|step| world.take(step));
+        assert_eq!(phase(&world.document(1)), Some(Phase::Withdraw));
+        leave_out(&mut world, 0);
+        world.use_in(1);
+        let plan = world.go_on();
+        assert_eq!(plan.waits, [Waiting::Region { region: "eu".into() }], "{kind:?}");
+        assert_eq!(phase(&world.document(1)), Some(Phase::Withdraw));
+        take_in(&mut world, 0);
+        world.finish();
+        assert_eq!(world.document(0), world.document(1));
+    }
+}
+
+#[test]
+fn a_rotation_without_a_document_is_not_offered_over_one_that_has() {
+    let mut world = World::of(SecretKind::Clients);
+    let mut other = world.clone();
+    other.request.fresh = "r-2".into();
+    leave_out(&mut other, 0);
+    until(&mut other, |other| phase(&other.document(1)) == Some(Phase::Publish));
+    until(&mut world, |world| world.at(0, "client-pending/a").is_some());
+    assert_eq!(phase(&world.document(0)), None);
+    world.regions[1] = other.regions[1].clone();
+    world.use_all();
+    let refused = world.plan().refused;
+    let [refusal] = &refused[..] else { panic!("{refused:?}") };
+    assert!(refusal.why.contains("r-1 in eu; r-2 in us"), "{refusal:?}");
+    let [way] = &refusal.ways[..] else { panic!("{refusal:?}") };
+    assert!(way.starts_with("go on with r-2") && way.contains("--overwrite eu"), "{way}");
+    world.request.overwrite = ["eu".to_owned()].into();
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
+    assert_eq!(world.at(0, "client-pending/a"), None);
+}
+
+#[test]
+fn a_restored_region_gets_no_document_that_each_region_makes_of_its_own() {
+    let mut world = World::of(SecretKind::Keyset);
+    world.go_on();
+    world.request.abort = true;
+    until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Return));
+    assert_eq!(phase(&world.document(1)), Some(Phase::Withdraw));
+    restore(&mut world.regions[1]);
+    world.request.restored = ["us".to_owned()].into();
+    // What eu withdrew from is eu's; what it returned to is everybody's.
+    assert_eq!(written(&world.plan(), "us"), [Some(Phase::Return)]);
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
+}
+
+#[test]
+fn what_would_be_lost_is_told_with_the_command_that_keeps_it() {
+    let mut world = World::of(SecretKind::Keyset);
+    world.go_on();
+    let keys = serde_json::json!({
+        "old": super::world::key("retiring", "old"), "hand": super::world::key("active", "hand"),
+    });
+    world.put(1, PATH, &serde_json::json!({"keys": keys}));
+    world.request.overwrite = ["us".to_owned()].into();
+    let refused = world.plan().refused;
+    let [refusal] = &refused[..] else { panic!("{refused:?}") };
+    assert!(refusal.why.contains("the key hand (active)"), "{refusal:?}");
+    let way = "or leave what is there, and see how else it can go on: regions rotate secret --env qa";
+    assert_eq!(refusal.ways, [way]);
+}
+
+#[test]
+fn a_key_that_a_restore_lost_is_let_go_by_whoever_knows_that_nothing_of_it_is_left() {
+    let mut world = World::of(SecretKind::Keyset);
+    leave_out(&mut world, 0);
+    world.go_on();
+    assert_eq!(phase(&world.document(1)), Some(Phase::Publish));
+    take_in(&mut world, 0);
+    // us alone had the new key, and now only its pods have it.
+    restore(&mut world.regions[1]);
+    (world.request.fresh, world.request.restored) = ("r-2".into(), ["us".to_owned()].into());
+    until(&mut world, |world| !world.plan().refused.is_empty());
+    let refused = world.plan().refused;
+    let [refusal] = &refused[..] else { panic!("{refused:?}") };
+    assert!(refusal.why.contains("its pods show new1, which no Vault has any more"), "{refusal:?}");
+    assert!(refusal.why.contains("until 103 s after it last signed"), "{refusal:?}");
+    let [way] = &refusal.ways[..] else { panic!("{refusal:?}") };
+    assert!(way.ends_with("regions rotate secret --env qa --restored us --give-up new1"), "{way}");
+    // Another key is not what was asked about.
+    world.request.give_up = ["another".to_owned()].into();
+    assert!(!world.plan().refused.is_empty());
+    world.request.give_up = ["new1".to_owned()].into();
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
+    assert!(world.document(0)["keys"].as_object().unwrap().keys().eq(["new2"]));
+}
