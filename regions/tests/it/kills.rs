@@ -248,7 +248,7 @@ async fn a_first_release_is_killed(proof: Proof, lost: bool) {
     world.promote(&release, &[]).await.expect(0);
     let (expected, writes) = (contents(&world.eu).await, audited(&world.eu, 0));
     assert_eq!(expected.len(), 6);
-    world.without_namespace().await;
+    world.without_release().await;
     let trap = Arc::new(Trap::default());
     let proxy = proxy(&world.eu, &trap, lost).await;
     let via = Kubeconfig::new()
@@ -268,7 +268,7 @@ async fn a_first_release_is_killed(proof: Proof, lost: bool) {
         world.promote(&release, &[]).await.expect(0).says("no change");
         assert_eq!(contents(&world.eu).await, expected, "killed at write {at}");
         assert_eq!(records(&world.eu).await.len(), 1, "killed at write {at}");
-        world.without_namespace().await;
+        world.without_release().await;
     }
     println!("killed at {killed} writes: {:?}", trap.sprang.lock().unwrap());
     trap.saw_all(proof, &writes);

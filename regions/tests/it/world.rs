@@ -155,12 +155,21 @@ impl World {
         wait_until("the last object of the release", SOON, last).await.unwrap();
     }
 
-    /// Takes the namespace of wave one away, with all that is in it.
-    pub(crate) async fn without_namespace(&self) {
-        let path = "/api/v1/namespaces/meridian";
-        self.eu.call(Method::DELETE, path, None).await.unwrap();
-        let gone = async || self.eu.call(Method::GET, path, None).await.is_err();
-        wait_until("the namespace to be gone", SOON, gone).await.unwrap();
+    /// Takes all that releases made out of wave one: the namespace with what is in it, and the fence, which is in none.
+    pub(crate) async fn without_release(&self) {
+        const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1";
+        let namespace = "/api/v1/namespaces/meridian".to_owned();
+        let fence = ["validatingadmissionpolicybindings", "validatingadmissionpolicies"]
+            .map(|kind| format!("{ADMISSION}/{kind}/fence.meridian.meridian.internal"));
+        for path in fence.iter().chain([&namespace]) {
+            // A killed run may not have come so far; what matters is that it is gone.
+            let _ = self.eu.call(Method::DELETE, path, None).await;
+            let gone = async || {
+                let looked = self.eu.access().send(Method::GET, path, None).await;
+                looked.is_ok_and(|answer| answer.status == 404)
+            };
+            wait_until("what the release made to be gone", SOON, gone).await.unwrap();
+        }
     }
 
     /// Waits until the pods of wave one are available.
