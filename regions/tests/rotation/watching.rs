@@ -13,8 +13,11 @@ use crate::world::{SOON, World};
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_writes_is_in_use_within_moments_and_told_as_unmanaged() {
     let world = World::start(2).await;
+    let mut tls = world.eu.read("tls").await;
+    tls["rotation"] = json!({"first": {"write": ""}});
+    world.eu.admin().put("kv", "service/tls", &tls, None).await.unwrap();
+    world.eu.uses("tls").await;
     let mut config = world.eu.read("config").await;
-    config.as_object_mut().unwrap().remove("rotation");
     config["oauth"]["token_life"] = "2s".into();
     world.eu.admin().put("kv", "service/config", &config, None).await.unwrap();
     let written = Instant::now();

@@ -79,7 +79,9 @@ impl World {
             region("us", &site, &contents, &secret, pods)
         );
         let private = contents[2].1["keys"][&key.kid]["private_pem"].as_str().unwrap();
-        let canaries = vec![secret.expose_secret().to_owned(), line_of(private), "BEGIN PRIVATE KEY".into()];
+        // A service that asks for a key in PEM names the words, and shows none.
+        let header = "-----BEGIN PRIVATE KEY".to_owned();
+        let canaries = vec![secret.expose_secret().to_owned(), line_of(private), header];
         Self { eu, us, logs, canaries, folder }
     }
 
