@@ -232,6 +232,10 @@ impl<S: Site> Run<'_, S> {
         let site = self.cluster;
         match self.patiently(async || site.apply(object).await).await? {
             Applied::Done(_) => Ok(()),
+            // Only another run stamps a fence, and its number is not this run's.
+            Applied::Conflicts(conflicts) if conflicts.iter().any(Conflict::is_of_the_fence) => {
+                Err(Failure::Newer(object.id.clone()))
+            }
             Applied::Conflicts(conflicts) => Err(Failure::Conflicts(conflicts)),
         }
     }

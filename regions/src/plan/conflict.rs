@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::object::{Object, ObjectRef};
+use super::object::{FENCE, Object, ObjectRef};
 
 /// A field that somebody else owns. Nothing is forced: the owner may be an operator in the middle of something.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,6 +22,13 @@ pub struct Conflict {
     /// Its value in the release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wanted: Option<Value>,
+}
+
+impl Conflict {
+    /// Whether it is about the number by which runs of `regions` fence each other off, which nobody else writes.
+    pub fn is_of_the_fence(&self) -> bool {
+        self.field.strip_suffix(FENCE).is_some_and(|before| before.ends_with("annotations."))
+    }
 }
 
 impl Conflict {

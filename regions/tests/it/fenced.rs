@@ -22,7 +22,7 @@ async fn a_run_that_was_stopped_past_its_lease_writes_nothing_any_more() {
     let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
 
-    // Its Lease lives for 2 s; nobody tells the other that it is not at work.
+    // Its Lease lives for 4 s; nobody tells the other that it is not at work.
     let other = world.release(&good("1.2.0")).await;
     world.promote(&other, &[]).await.expect(0);
     let (eu, us) = (

@@ -46,7 +46,7 @@ async fn connections_that_are_cut_again_and_again_delay_it_only() {
     world.promote(&first, &[]).await.expect(0);
 
     let proxy = FaultProxy::start(world.us.address()).await.unwrap();
-    proxy.set(Mode::Cut { after: 60_000 }).await;
+    proxy.set(Mode::Cut { after: 120_000 }).await;
     let config = Kubeconfig::new().context(EU, &world.eu);
     config
         .context_via(US, &world.us, proxy.address(), world.us.admin_token())

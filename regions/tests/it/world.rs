@@ -117,7 +117,7 @@ impl World {
         let helm = local_region::tools::helm().unwrap();
         let mut arguments = vec!["promote", "--env", ENVIRONMENT, "--release", release];
         arguments.extend(["--helm", helm.to_str().unwrap(), "--public-ca", self.public.to_str().unwrap()]);
-        arguments.extend(["--lease", "2s"]);
+        arguments.extend(["--lease", "4s"]);
         arguments.extend(further);
         run::command(&self.catalogue, &self.kubeconfig, &arguments)
     }
