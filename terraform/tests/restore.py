@@ -261,6 +261,14 @@ def counted(world):
     until("all three servers are voters", so, 120)
 
 
+def caught_up(world):
+    """Each server has all that was written: one that lags has the keys as they were encrypted before."""
+    def so():
+        servers = leader(world.eu).call("GET", "sys/storage/raft/autopilot/state", token=world.eu_token)["data"]["servers"]
+        return len({one["last_index"] for one in servers.values()}) == 1 and len(servers) == 3
+    until("all three servers have caught up", so, 120)
+
+
 def leader(servers):
     """The one of these that is active, or None."""
     for server in servers:
@@ -347,6 +355,7 @@ def rotated(world):
     others = [server for server in world.eu if server is not before]
     until("another server is active", lambda: leader(others), 60)
     whole(world)
+    caught_up(world)
     # As a disabled version of Cloud KMS: nothing is decrypted with it.
     world.kms.call("POST", "transit/keys/eu/config", {"min_decryption_version": 2}, world.kms_token)
     restarted(world)
