@@ -130,6 +130,11 @@ impl Plan {
         format!("{}-{}-{node}", network::router(&self.environment), self.name)
     }
 
+    /// The network namespaces of all its nodes.
+    pub fn namespaces(&self) -> Vec<String> {
+        (1..=self.count).map(|node| self.namespace(node)).collect()
+    }
+
     /// What the nodes reach everything else through.
     fn gateway(&self) -> std::net::Ipv4Addr {
         nth(self.nodes, 1)

@@ -182,10 +182,12 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Probe(args) => on_some(folder, &args.environment, &args.region, |environment| {
             command::probe(&args, environment, json)
         }),
-        Verb::History(args) => on_some(folder, &args.environment, &args.region, |environment| {
-            command::history(&args, environment, json)
-        }),
-        Verb::Diff(args) => on_some(folder, &args.environment, &args.region, |environment| {
+        Verb::History(args) => {
+            on_some(folder, &args.regions.environment, &args.regions.region, |environment| {
+                command::history(&args, environment, json)
+            })
+        }
+        Verb::Diff(args) => on_some(folder, &args.regions.environment, &args.regions.region, |environment| {
             command::diff(&args, environment, json)
         }),
         Verb::Rotate(args) => match whole(folder, &args.environment) {

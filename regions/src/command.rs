@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use kube::config::Kubeconfig;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,6 +13,7 @@ use tokio::sync::watch::{Receiver, Sender, channel};
 use crate::bootstrap;
 use crate::catalogue::{self, region::Region};
 use crate::cluster::access;
+use crate::named::Read;
 use crate::promote::targets::Environment;
 use crate::promote::{self, Ending, rollback};
 use crate::rotate;
@@ -77,25 +79,24 @@ pub fn probe(args: &probe::report::Args, environment: &Environment, json: bool) 
 
 /// `regions history`.
 pub fn history(args: &history::Args, environment: &Environment, json: bool) -> ExitCode {
-    carry_out(async |_| match access::kubeconfig(args.kubeconfig.as_deref()) {
-        Ok(kubeconfig) => {
-            let history = history::read(environment, &kubeconfig).await;
-            shown(&history, &history.text(), history.code(), json)
-        }
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{error}");
-            2
-        }
+    reading(&args.regions, async |kubeconfig| {
+        let history = history::read(environment, kubeconfig).await;
+        shown(&history, &history.text(), history.code(), json)
     })
 }
 
 /// `regions diff`.
 pub fn diff(args: &drift::Args, environment: &Environment, json: bool) -> ExitCode {
-    carry_out(async |_| match access::kubeconfig(args.kubeconfig.as_deref()) {
-        Ok(kubeconfig) => {
-            let drift = drift::read(environment, &kubeconfig).await;
-            shown(&drift, &drift.text(), drift.code(), json)
-        }
+    reading(&args.regions, async |kubeconfig| {
+        let drift = drift::read(environment, kubeconfig).await;
+        shown(&drift, &drift.text(), drift.code(), json)
+    })
+}
+
+/// Reads clusters with the caller's kubeconfig.
+fn reading(regions: &Read, work: impl AsyncFnOnce(&Kubeconfig) -> u8) -> ExitCode {
+    carry_out(async |_| match access::kubeconfig(regions.kubeconfig.as_deref()) {
+        Ok(kubeconfig) => work(&kubeconfig).await,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "{error}");
             2
@@ -178,12 +179,12 @@ pub fn rotate(args: &rotate::Args, environment: &catalogue::Environment, json: b
         let report = rotate::run(args, environment, stop).await;
         if json {
             print_json(&report);
-        } else if report.code() == 0 {
+        } else if report.outcome.code() == 0 {
             print(&report.text());
         } else {
             let _ = write!(std::io::stderr(), "{}", report.text());
         }
-        report.code()
+        report.outcome.code()
     })
 }
 

@@ -1,7 +1,6 @@
 //! `regions diff`: where a region is not what its release made of it, field by field, and who changed it.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -11,6 +10,7 @@ use serde_json::Value;
 
 use crate::cluster::error::ClusterError;
 use crate::cluster::{Cluster, NAMESPACE};
+use crate::named::Read;
 use crate::plan::diff::{self, ChangeKind};
 use crate::plan::manifest;
 use crate::plan::object::{Object, ObjectRef, fence_of};
@@ -31,15 +31,9 @@ beside a release is no drift.
 
 Exit codes: 0 no drift · 6 drift found · 4 a region cannot be read · 2 usage or configuration")]
 pub struct Args {
-    /// The environment
-    #[arg(long = "env", value_name = "ENVIRONMENT")]
-    pub environment: String,
-    /// These regions alone
-    #[arg(long, value_name = "REGION")]
-    pub region: Vec<String>,
-    /// The kubeconfig with every region's context [default: KUBECONFIG, then ~/.kube/config]
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
+    /// Which regions
+    #[command(flatten)]
+    pub regions: Read,
 }
 
 /// An environment beside its releases.

@@ -1,7 +1,6 @@
 //! `regions history`: what each region of an environment has run, from its release records.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -9,6 +8,7 @@ use kube::config::Kubeconfig;
 use serde::Serialize;
 
 use crate::cluster::Cluster;
+use crate::named::Read;
 use crate::plan::record::Record;
 use crate::print::columns;
 use crate::promote::FIRST_CALLS;
@@ -19,15 +19,9 @@ use crate::status::short;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Exit codes: 0, or 4 when a region cannot be read, or 2 for usage and configuration")]
 pub struct Args {
-    /// The environment
-    #[arg(long = "env", value_name = "ENVIRONMENT")]
-    pub environment: String,
-    /// These regions alone
-    #[arg(long, value_name = "REGION")]
-    pub region: Vec<String>,
-    /// The kubeconfig with every region's context [default: KUBECONFIG, then ~/.kube/config]
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
+    /// Which regions
+    #[command(flatten)]
+    pub regions: Read,
 }
 
 /// What an environment has run.

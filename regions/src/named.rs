@@ -1,5 +1,7 @@
 //! A region that a verb names: by its name, or as ENVIRONMENT/REGION.
 
+use std::path::PathBuf;
+
 use crate::catalogue::region::Region;
 use crate::catalogue::{Catalogue, Environment, Unknown};
 
@@ -12,6 +14,20 @@ pub struct Named {
     /// The environment; needed where several have a region of that name
     #[arg(long = "env", value_name = "ENVIRONMENT")]
     pub environment: Option<String>,
+}
+
+/// Regions of an environment whose clusters are read.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Read {
+    /// The environment
+    #[arg(long = "env", value_name = "ENVIRONMENT")]
+    pub environment: String,
+    /// These regions alone
+    #[arg(long, value_name = "REGION")]
+    pub region: Vec<String>,
+    /// The kubeconfig with every region's context [default: KUBECONFIG, then ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// Why it is not known which region is meant.

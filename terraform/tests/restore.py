@@ -253,20 +253,13 @@ def whole(world):
     until("all three servers are unsealed, with one leader", so, 120)
 
 
-def counted(world):
-    """Each server of the region counts in an election. Autopilot lets one that joined do so after a while."""
+def settled(world):
+    """Each server counts in an election, which Autopilot lets one that joined do after a while, and has all that was
+    written: one that lags has the keys as they were encrypted before."""
     def so():
-        answer = leader(world.eu).call("GET", "sys/storage/raft/configuration", token=world.eu_token)
-        return [one["voter"] for one in answer["data"]["config"]["servers"]] == [True] * 3
-    until("all three servers are voters", so, 120)
-
-
-def caught_up(world):
-    """Each server has all that was written: one that lags has the keys as they were encrypted before."""
-    def so():
-        servers = leader(world.eu).call("GET", "sys/storage/raft/autopilot/state", token=world.eu_token)["data"]["servers"]
-        return len({one["last_index"] for one in servers.values()}) == 1 and len(servers) == 3
-    until("all three servers have caught up", so, 120)
+        servers = leader(world.eu).call("GET", "sys/storage/raft/autopilot/state", token=world.eu_token)["data"]["servers"].values()
+        return sorted(one["status"] for one in servers) == ["leader", "voter", "voter"] and len({one["last_index"] for one in servers}) == 1
+    until("all three servers vote, and have caught up", so, 120)
 
 
 def leader(servers):
@@ -329,7 +322,7 @@ def restored(world):
     compared = world.command("bootstrap", f"{ENVIRONMENT}/eu", *compare(world))
     assert compared.returncode == 0, compared.stdout + compared.stderr
     # Three that agree: the one that led is killed, and the others go on.
-    counted(world)
+    settled(world)
     led = leader(world.eu)
     led.kill()
     others = [server for server in world.eu if server is not led]
@@ -355,7 +348,7 @@ def rotated(world):
     others = [server for server in world.eu if server is not before]
     until("another server is active", lambda: leader(others), 60)
     whole(world)
-    caught_up(world)
+    settled(world)
     # As a disabled version of Cloud KMS: nothing is decrypted with it.
     world.kms.call("POST", "transit/keys/eu/config", {"min_decryption_version": 2}, world.kms_token)
     restarted(world)

@@ -113,7 +113,7 @@ fn state(
             name: plan.name.clone(),
             context: plan.context.clone(),
             api: format!("https://{}", region.api().address()),
-            nodes: (1..=plan.count).map(|node| plan.namespace(node)).collect(),
+            nodes: plan.namespaces(),
             addresses: plan.balanced().to_string(),
             vault: vaults.and_then(|vaults| vaults.made(&plan.name)).cloned(),
             resident_mib: 0,

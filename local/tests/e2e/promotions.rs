@@ -181,17 +181,18 @@ async fn values_that_the_service_refuses_are_undone_as_a_crash_loop() {
     .await;
 }
 
+/// Shortens what a Deployment bears before it says that it does not come up.
+fn impatient(chart: &Path) {
+    let file = chart.join("templates/deployment.yaml");
+    replace(&file, "progressDeadlineSeconds: 600", "progressDeadlineSeconds: 30");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "make e2e"]
 async fn a_release_that_never_becomes_ready_is_undone() {
     is_undone("never ready", "is not ready", |chart| {
         replace(&chart.join("templates/_service.tpl"), "path: /readyz", "path: /nowhere");
-        // What a Deployment bears before it says so.
-        replace(
-            &chart.join("templates/deployment.yaml"),
-            "progressDeadlineSeconds: 600",
-            "progressDeadlineSeconds: 30",
-        );
+        impatient(chart);
     })
     .await;
 }
@@ -202,11 +203,7 @@ async fn an_agent_that_cannot_log_in_is_undone() {
     is_undone("an agent that cannot log in", "", |chart| {
         let file = chart.join("templates/_agent.tpl");
         replace(&file, "ROLE\n    value: service", "ROLE\n    value: nobody");
-        replace(
-            &chart.join("templates/deployment.yaml"),
-            "progressDeadlineSeconds: 600",
-            "progressDeadlineSeconds: 30",
-        );
+        impatient(chart);
     })
     .await;
 }

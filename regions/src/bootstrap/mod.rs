@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::catalogue::Environment;
 use crate::catalogue::region::Region;
+use crate::ending::Ending;
 use crate::named::Named;
 use crate::output::{Line, Progress};
 use crate::plan::vault::{Allowed, desired};
@@ -33,7 +34,7 @@ use crate::vault::seal::{Hidden, SealStatus, Shares};
 
 use others::Others;
 
-pub use report::{Ending, Report};
+pub use report::Report;
 
 /// What each ending means for this verb.
 const ENDINGS: &str = "\

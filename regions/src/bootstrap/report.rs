@@ -6,39 +6,7 @@ use serde::Serialize;
 
 use crate::catalogue::Environment;
 use crate::catalogue::region::Region;
-
-/// How a bootstrap ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ending {
-    /// The region's Vault holds everything.
-    Done,
-    /// It did so already, and nothing was written.
-    NoChange,
-    /// Only the plan was asked for.
-    Planned,
-    /// Something speaks against it, and nothing was written.
-    Refused,
-    /// The command line or a file of the caller's is not in order; nothing was written.
-    Misconfigured,
-    /// It ended in the middle.
-    Incomplete,
-    /// Another run writes to the same Vault.
-    Locked,
-}
-
-impl Ending {
-    /// The exit code of the command.
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Done | Self::NoChange | Self::Planned => 0,
-            Self::Refused => 1,
-            Self::Misconfigured => 2,
-            Self::Incomplete => 4,
-            Self::Locked => 5,
-        }
-    }
-}
+use crate::ending::Ending;
 
 /// What a bootstrap did.
 #[derive(Debug, Serialize)]

@@ -173,3 +173,42 @@ pub struct Run {
     /// Versions of the region's secrets, for information.
     pub secrets: BTreeMap<String, u64>,
 }
+
+/// Records for tests.
+#[cfg(test)]
+pub(crate) mod samples {
+    use super::*;
+
+    /// A release's name in a record.
+    pub(crate) fn release(digest: &str, version: &str) -> Release {
+        Release {
+            reference: "r".into(),
+            digest: digest.into(),
+            package_sha256: String::new(),
+            chart: "service".into(),
+            version: version.into(),
+        }
+    }
+
+    /// A first attempt of nobody in particular.
+    pub(crate) fn record(number: u64, release: Release, state: State) -> Record {
+        Record {
+            number,
+            state,
+            attempt: 1,
+            release,
+            values_sha256: "v".into(),
+            manifest_sha256: "m".into(),
+            objects: Vec::new(),
+            provenance: Provenance::default(),
+            promotion: None,
+            former: None,
+            restores: None,
+            passed: None,
+            secrets: Default::default(),
+            started: Timestamp::UNIX_EPOCH,
+            finished: None,
+            failure: None,
+        }
+    }
+}

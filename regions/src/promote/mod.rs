@@ -17,13 +17,13 @@ mod screen;
 pub mod settle;
 pub mod targets;
 
-use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use crate::cluster::Patience;
+use crate::confirm::{LOOK_FIRST, confirm};
 use crate::execute::Limits;
 use crate::output::Progress;
 use crate::plan::gate::limits::Limits as Gates;
@@ -223,7 +223,8 @@ impl Question<'_> {
         }
         let what = if to_write.is_empty() { environment.name.clone() } else { to_write.join(", ") };
         if !self.yes
-            && let Err(why) = confirm(&format!("{} {what} in {}?", self.verb, environment.name)).await
+            && let Err(why) =
+                confirm(&format!("{} {what} in {}?", self.verb, environment.name), LOOK_FIRST).await
         {
             report.refuse(&why);
             return None;
@@ -233,21 +234,4 @@ impl Question<'_> {
         }
         Some(prepared)
     }
-}
-
-/// Asks on the terminal. Where nobody can be asked, nothing is written.
-pub(crate) async fn confirm(question: &str) -> Result<(), String> {
-    if !std::io::stdin().is_terminal() {
-        return Err("nobody can be asked here; look at the plan above, then add --yes".into());
-    }
-    let mut err = std::io::stderr();
-    let _ = write!(err, "{question} [y/N] ");
-    let _ = err.flush();
-    let read = tokio::task::spawn_blocking(|| {
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).map(|_| answer)
-    });
-    let answer = read.await.ok().and_then(Result::ok).unwrap_or_default();
-    let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
-    if yes { Ok(()) } else { Err("not confirmed".into()) }
 }

@@ -199,36 +199,11 @@ fn choose(region: &str, to: &[String], records: &[Stored]) -> Result<Record, Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::record::{Provenance, Release};
-    use jiff::Timestamp;
+    use crate::plan::record::samples;
 
     fn stored(number: u64, version: &str, digest: &str, state: State) -> Stored {
-        let release = Release {
-            reference: "r".into(),
-            digest: format!("sha256:{digest}"),
-            package_sha256: String::new(),
-            chart: "service".into(),
-            version: version.into(),
-        };
-        let record = Record {
-            number,
-            state,
-            attempt: 1,
-            release,
-            values_sha256: "v".into(),
-            manifest_sha256: "m".into(),
-            objects: Vec::new(),
-            provenance: Provenance::default(),
-            promotion: None,
-            former: None,
-            restores: None,
-            passed: None,
-            secrets: Default::default(),
-            started: Timestamp::UNIX_EPOCH,
-            finished: None,
-            failure: None,
-        };
-        Stored { record, resource_version: "1".into() }
+        let release = samples::release(&format!("sha256:{digest}"), version);
+        Stored { record: samples::record(number, release, state), resource_version: "1".into() }
     }
 
     #[test]

@@ -10,8 +10,9 @@ use super::lock::Holder;
 use super::region::Region as _;
 use super::report::{Ending, RegionState, Report, chain};
 use super::targets::Environment;
-use super::{CALLS, FIRST_CALLS, confirm, limits, name};
+use super::{CALLS, FIRST_CALLS, limits, name};
 use crate::cluster::{Cluster, access};
+use crate::confirm::{LOOK_FIRST, confirm};
 use crate::output::Progress;
 use crate::plan::promotion::{Standing, standing};
 use crate::probe::door::Roots;
@@ -62,7 +63,7 @@ pub(super) async fn run(args: &Args, environment: &Environment, stop: watch::Rec
         return report;
     }
     if !args.yes
-        && let Err(why) = confirm(&format!("Settle {}?", environment.name)).await
+        && let Err(why) = confirm(&format!("Settle {}?", environment.name), LOOK_FIRST).await
     {
         report.refuse(&why);
         return report;

@@ -39,7 +39,7 @@ use stage::Stage;
 use watcher::Watcher;
 
 pub use args::Args;
-pub use report::{Ending, Report};
+pub use report::Report;
 pub use take::Maker;
 
 /// As whom a rotation logs in.

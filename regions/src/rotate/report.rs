@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::carry::Ended;
 use super::stage::PhaseReport;
+use crate::ending::Ending;
 use crate::plan::rotation::mark::Phase;
 use crate::plan::rotation::recipe::Change;
 use crate::plan::rotation::{Plan, Progress, Refusal, Rotation, Step, Waiting};
@@ -13,26 +14,6 @@ use crate::who;
 
 /// Pods that are named where many do not use a document.
 const NAMED: usize = 5;
-
-/// How it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ending {
-    /// The rotation is over.
-    Done,
-    /// There was nothing to do.
-    NoChange,
-    /// Only the plan was asked for.
-    Planned,
-    /// Something stands in the way, and nothing was written.
-    Refused,
-    /// The command line or the configuration is not in order.
-    Misconfigured,
-    /// It ended in the middle.
-    Incomplete,
-    /// Another is at it.
-    Locked,
-}
 
 /// A region in the report.
 #[derive(Debug, Clone, Serialize)]
@@ -102,17 +83,6 @@ impl Report {
             breaks: None,
             errors: Vec::new(),
             ways: Vec::new(),
-        }
-    }
-
-    /// The exit code of the command.
-    pub fn code(&self) -> u8 {
-        match self.outcome {
-            Ending::Done | Ending::NoChange | Ending::Planned => 0,
-            Ending::Refused => 1,
-            Ending::Misconfigured => 2,
-            Ending::Incomplete => 4,
-            Ending::Locked => 5,
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 
 use super::carry::Audience;
 use super::report;
+use crate::confirm::confirm;
 use crate::output::{Line, Progress};
 use crate::plan::rotation::mark::{Mark, Phase};
 use crate::plan::rotation::notes::Note;
@@ -95,7 +95,11 @@ impl Audience for Stage {
         }
         let Some(breaks) = &plan.breaks else { return Ok(()) };
         self.note(&format!("the waits are skipped: {breaks}"));
-        if self.yes { Ok(()) } else { confirm().await }
+        if self.yes {
+            return Ok(());
+        }
+        let unasked = "nobody can be asked here whether the waits may be skipped; add --yes";
+        confirm("Skip the waits?", unasked).await
     }
 
     fn taking(&self, step: &Step) {
@@ -148,23 +152,6 @@ impl Audience for Stage {
         }
         self.last.replace(Some(plan.clone()));
     }
-}
-
-/// Asks on the terminal. Where nobody can be asked, nothing is skipped.
-async fn confirm() -> Result<(), String> {
-    if !std::io::stdin().is_terminal() {
-        return Err("nobody can be asked here whether the waits may be skipped; add --yes".into());
-    }
-    let mut err = std::io::stderr();
-    let _ = write!(err, "Skip the waits? [y/N] ");
-    let _ = err.flush();
-    let read = tokio::task::spawn_blocking(|| {
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).map(|_| answer)
-    });
-    let answer = read.await.ok().and_then(Result::ok).unwrap_or_default();
-    let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
-    if yes { Ok(()) } else { Err("not confirmed".into()) }
 }
 
 /// A phase's mark in words.

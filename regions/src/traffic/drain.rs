@@ -7,12 +7,13 @@ use tokio::time::{Instant, sleep};
 
 use super::Args;
 use super::region::{Asked, Rate, ask, carrier, others, own, reason};
-use super::report::{Outcome, Remaining, Report};
+use super::report::{Remaining, Report};
 use crate::cluster::access;
+use crate::confirm::{LOOK_FIRST, confirm};
+use crate::ending::Ending;
 use crate::output::{Line, Progress};
 use crate::plan::promotion::capacity::{Carrier, Carrying, others_carry};
 use crate::plan::traffic::{drained, is_quiet};
-use crate::promote::confirm;
 use crate::promote::lock::{Hold, Holder, LockError, give_back, keep, take};
 use crate::promote::targets::{Environment, Target};
 use crate::who;
@@ -45,12 +46,12 @@ pub(super) async fn run(args: &Args, environment: &Environment, report: &mut Rep
         return;
     }
     if args.dry_run {
-        report.outcome = Outcome::Planned;
+        report.outcome = Ending::Planned;
         return;
     }
     if !args.yes
         && !own.traffic.drained
-        && let Err(why) = confirm(&format!("Drain {}/{}?", environment.name, report.region)).await
+        && let Err(why) = confirm(&format!("Drain {}/{}?", environment.name, report.region), LOOK_FIRST).await
     {
         return report.refuse(why);
     }
@@ -74,7 +75,7 @@ pub(super) async fn run(args: &Args, environment: &Environment, report: &mut Rep
             Err(error) if args.force.is_some() => report.notes.push(format!("{error}; drained all the same")),
             Err(error) => {
                 report.outcome =
-                    if matches!(error, LockError::Held { .. }) { Outcome::Locked } else { Outcome::Refused };
+                    if matches!(error, LockError::Held { .. }) { Ending::Locked } else { Ending::Refused };
                 report.errors.push(error.to_string());
                 break;
             }
@@ -90,7 +91,7 @@ pub(super) async fn run(args: &Args, environment: &Environment, report: &mut Rep
         tokio::select! {
             () = go(args, &own, &others, &asked, report, &line) => {}
             region = keep(&held, &holder), if !held.is_empty() => {
-                report.outcome = Outcome::Locked;
+                report.outcome = Ending::Locked;
                 report.errors.push(format!("{region}: another run of regions has taken its Lease over; run again"));
             }
         }
@@ -182,15 +183,15 @@ async fn go(
         report.wrote = true;
     }
     gone(args, own, report, line).await;
-    if report.outcome == Outcome::Done && was_drained {
-        report.outcome = Outcome::NoChange;
+    if report.outcome == Ending::Done && was_drained {
+        report.outcome = Ending::NoChange;
     }
 }
 
 /// Waits until every pod says that the region is drained, and next to nobody asks any more.
 async fn gone(args: &Args, own: &Asked<'_>, report: &mut Report, line: &Line) {
     let deadline = Instant::now() + args.timeout;
-    report.outcome = Outcome::Incomplete;
+    report.outcome = Ending::Incomplete;
     report.next = Some(format!("regions drain {}/{}", report.environment, report.region));
     loop {
         let why = match own.not_yet(true).await {
@@ -215,7 +216,7 @@ async fn gone(args: &Args, own: &Asked<'_>, report: &mut Report, line: &Line) {
                     .collect();
                 if is_quiet(report.before, per_second) {
                     report.remaining.clear();
-                    report.outcome = Outcome::Done;
+                    report.outcome = Ending::Done;
                     report.next = Some(format!("regions restore {}/{}", report.environment, report.region));
                     return;
                 }

@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::ending::Ending;
 use crate::promote::args::duration;
 use crate::promote::targets::Environment;
 use crate::vault::secrets::Vaults;
 
-pub use report::{Outcome, Report};
+pub use report::Report;
 
 /// Which region, and how.
 #[derive(Debug, Clone, clap::Args)]
@@ -87,7 +88,7 @@ pub async fn run(
     tokio::select! {
         () = work => {}
         _ = stopped.wait_for(|stop| *stop) => {
-            report.outcome = if report.wrote { Outcome::Incomplete } else { Outcome::Refused };
+            report.outcome = if report.wrote { Ending::Incomplete } else { Ending::Refused };
             report.errors.push("stopped by a signal".into());
         }
     }

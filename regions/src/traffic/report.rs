@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::Way;
+use crate::ending::Ending;
 use crate::promote::targets::Environment;
 
 /// The whole of it.
@@ -17,7 +18,7 @@ pub struct Report {
     /// What was asked for.
     pub verb: &'static str,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: Ending,
     /// Answers a second before the region was drained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<f64>,
@@ -51,39 +52,6 @@ pub struct Remaining {
     pub per_second: f64,
 }
 
-/// How it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It is so.
-    Done,
-    /// It was so already.
-    NoChange,
-    /// Only what would be done was asked for.
-    Planned,
-    /// Something speaks against it, and nothing was written.
-    Refused,
-    /// The command line, the catalogue or the kubeconfig is not in order, and nothing was written.
-    Misconfigured,
-    /// It is written, and not everybody follows it yet.
-    Incomplete,
-    /// Another run is at work.
-    Locked,
-}
-
-impl Outcome {
-    /// The exit code of the command, as in the table of exit codes.
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Done | Self::NoChange | Self::Planned => 0,
-            Self::Refused => 1,
-            Self::Misconfigured => 2,
-            Self::Incomplete => 4,
-            Self::Locked => 5,
-        }
-    }
-}
-
 impl Report {
     /// Of what has not begun.
     pub(super) fn new(environment: &Environment, region: &str, way: Way) -> Self {
@@ -91,7 +59,7 @@ impl Report {
             environment: environment.name.clone(),
             region: region.to_owned(),
             verb: if way == Way::Out { "drain" } else { "restore" },
-            outcome: Outcome::Misconfigured,
+            outcome: Ending::Misconfigured,
             before: None,
             now: None,
             remaining: Vec::new(),
@@ -104,7 +72,7 @@ impl Report {
 
     /// It ends here, and nothing was written.
     pub(super) fn refuse(&mut self, why: impl Into<String>) {
-        self.outcome = Outcome::Refused;
+        self.outcome = Ending::Refused;
         self.errors.push(why.into());
     }
 
@@ -120,22 +88,22 @@ impl Report {
         }
         let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
         let _ = match (self.outcome, self.verb) {
-            (Outcome::Done, "drain") => writeln!(
+            (Ending::Done, "drain") => writeln!(
                 text,
                 "{named} is drained: {} answers a second, {} before",
                 rate(self.now),
                 rate(self.before)
             ),
-            (Outcome::NoChange, "drain") => writeln!(text, "no change: {named} is drained already"),
-            (Outcome::Done, _) => writeln!(text, "{named} takes traffic again"),
-            (Outcome::NoChange, _) => writeln!(text, "no change: {named} takes traffic already"),
-            (Outcome::Planned, _) => writeln!(text, "dry run: nothing was written"),
-            (Outcome::Incomplete, "drain") if !self.remaining.is_empty() => writeln!(
+            (Ending::NoChange, "drain") => writeln!(text, "no change: {named} is drained already"),
+            (Ending::Done, _) => writeln!(text, "{named} takes traffic again"),
+            (Ending::NoChange, _) => writeln!(text, "no change: {named} takes traffic already"),
+            (Ending::Planned, _) => writeln!(text, "dry run: nothing was written"),
+            (Ending::Incomplete, "drain") if !self.remaining.is_empty() => writeln!(
                 text,
                 "{named} is drained, and clients remain; it still serves them. They ask it by its own name, or keep \
                  connections and answers of DNS"
             ),
-            (Outcome::Incomplete, verb) => writeln!(text, "the {verb} of {named} is incomplete"),
+            (Ending::Incomplete, verb) => writeln!(text, "the {verb} of {named} is incomplete"),
             _ => writeln!(text, "nothing was changed in {named}"),
         };
         if let Some(next) = &self.next {

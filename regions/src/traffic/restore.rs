@@ -7,13 +7,14 @@ use tokio::time::{Instant, sleep};
 
 use super::Args;
 use super::region::{Asked, ask, others, own};
-use super::report::{Outcome, Report};
+use super::report::Report;
 use crate::cluster::access;
+use crate::confirm::{LOOK_FIRST, confirm};
+use crate::ending::Ending;
 use crate::output::{Line, Progress};
 use crate::plan::traffic::{behind, serving, unfit};
 use crate::plan::view::View;
 use crate::probe::door::{Door, Roots};
-use crate::promote::confirm;
 use crate::promote::live::address;
 use crate::promote::lock::{Holder, LockError, give_back, keep, take};
 use crate::promote::targets::Environment;
@@ -54,12 +55,13 @@ pub(super) async fn run(args: &Args, environment: &Environment, report: &mut Rep
         report.notes.extend(why.into_iter().map(|why| format!("{why}; restored all the same")));
     }
     if args.dry_run {
-        report.outcome = Outcome::Planned;
+        report.outcome = Ending::Planned;
         return;
     }
     if !args.yes
         && own.traffic.drained
-        && let Err(why) = confirm(&format!("Restore {}/{}?", environment.name, report.region)).await
+        && let Err(why) =
+            confirm(&format!("Restore {}/{}?", environment.name, report.region), LOOK_FIRST).await
     {
         return report.refuse(why);
     }
@@ -70,7 +72,7 @@ pub(super) async fn run(args: &Args, environment: &Environment, report: &mut Rep
         Err(error) => {
             report.refuse(error.to_string());
             if matches!(error, LockError::Held { .. }) {
-                report.outcome = Outcome::Locked;
+                report.outcome = Ending::Locked;
             }
             return;
         }
@@ -79,7 +81,7 @@ pub(super) async fn run(args: &Args, environment: &Environment, report: &mut Rep
     tokio::select! {
         () = go(args, environment, &own, report, &line) => {}
         region = keep(&held, &holder) => {
-            report.outcome = Outcome::Locked;
+            report.outcome = Ending::Locked;
             report.errors.push(format!("{region}: another run of regions has taken its Lease over; run again"));
         }
     }
@@ -154,7 +156,7 @@ async fn go(args: &Args, environment: &Environment, own: &Asked<'_>, report: &mu
         }
         report.wrote = true;
     }
-    report.outcome = Outcome::Incomplete;
+    report.outcome = Ending::Incomplete;
     report.next = Some(format!("regions restore {}/{}", report.environment, report.region));
     let deadline = Instant::now() + args.timeout;
     loop {
@@ -176,6 +178,6 @@ async fn go(args: &Args, environment: &Environment, own: &Asked<'_>, report: &mu
         }
         sleep(LOOK).await;
     }
-    report.outcome = if report.wrote { Outcome::Done } else { Outcome::NoChange };
+    report.outcome = if report.wrote { Ending::Done } else { Ending::NoChange };
     report.next = Some(format!("regions status --env {}", report.environment));
 }

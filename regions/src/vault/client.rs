@@ -273,10 +273,10 @@ impl Vault {
         let end = Instant::now() + PATIENCE;
         let answer = loop {
             let endpoint = Call { method: method.clone(), path, body: body.as_deref() };
-            let http = match (&method, path) {
-                (_, INITIALISE) => &self.patient,
-                (RequestMethod::PATCH, _) => &self.patches,
-                _ => self.client.http(),
+            let (http, bound) = match (&method, path) {
+                (_, INITIALISE) => (&self.patient, INITIALISED),
+                (RequestMethod::PATCH, _) => (&self.patches, CALL),
+                _ => (self.client.http(), CALL),
             };
             let answer = endpoint.with_middleware(self.client.middle()).exec(http).await;
             match answer.map_err(told) {
@@ -286,7 +286,6 @@ impl Vault {
                     sleep(QUOTA).await;
                 }
                 Err(error) => {
-                    let bound = if path == INITIALISE { INITIALISED } else { CALL };
                     return Err(VaultError::of(&call, &self.address, &self.denied, bound, &error));
                 }
             }

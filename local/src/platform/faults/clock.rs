@@ -46,7 +46,7 @@ pub async fn skew(plan: &Plan, seconds: i64) -> Result<(), Error> {
     if seconds == 0 {
         return Ok(());
     }
-    let nodes: Vec<String> = (1..=plan.count).map(|node| plan.namespace(node)).collect();
+    let nodes = plan.namespaces();
     change(&nodes, seconds, &mut BTreeMap::new())?;
     let seconds = seconds.to_string();
     let mut arguments = vec![VERB, &plan.environment, &plan.name, "--", &seconds];

@@ -80,7 +80,7 @@ fn send(pid: u32, signal: Signal) {
 pub(super) fn found(plan: &Plan, which: &Which) -> Result<Vec<u32>, Error> {
     let nodes: Vec<String> = match which.node {
         Some(node) => vec![plan.namespace(node)],
-        None => (1..=plan.count).map(|node| plan.namespace(node)).collect(),
+        None => plan.namespaces(),
     };
     let mut found = processes(&nodes)?;
     if let Some(program) = &which.program {

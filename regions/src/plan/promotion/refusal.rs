@@ -142,38 +142,14 @@ pub fn ending(credentials: &[Credential], now: Timestamp, needed: SignedDuration
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::record::{Provenance, Release};
+    use crate::plan::record::samples;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
     fn record(digest: &str, state: State) -> Record {
-        let release = Release {
-            reference: "r".into(),
-            digest: digest.into(),
-            package_sha256: String::new(),
-            chart: "service".into(),
-            version: "1.0.0".into(),
-        };
-        Record {
-            number: 1,
-            state,
-            attempt: 1,
-            release,
-            values_sha256: String::new(),
-            manifest_sha256: String::new(),
-            objects: Vec::new(),
-            provenance: Provenance::default(),
-            promotion: None,
-            former: None,
-            restores: None,
-            passed: None,
-            secrets: Default::default(),
-            started: Timestamp::UNIX_EPOCH,
-            finished: None,
-            failure: None,
-        }
+        samples::record(1, samples::release(digest, "1.0.0"), state)
     }
 
     #[test]

@@ -95,17 +95,11 @@ pub fn settle(regions: &[&[Stored]]) -> Option<(String, Vec<Standing>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::record::{Intent, Provenance, Release, Run};
+    use crate::plan::record::{Intent, Provenance, Release, Run, samples};
     use jiff::Timestamp;
 
     fn release(digest: &str) -> Release {
-        Release {
-            reference: "r".into(),
-            digest: digest.into(),
-            package_sha256: String::new(),
-            chart: "service".into(),
-            version: "1".into(),
-        }
+        samples::release(digest, "1")
     }
 
     fn wanted(digest: &str) -> Wanted {
@@ -119,24 +113,8 @@ mod tests {
     }
 
     fn stored(digest: &str, promotion: &str, state: State) -> Stored {
-        let record = Record {
-            number: 2,
-            state,
-            attempt: 1,
-            release: release(digest),
-            values_sha256: "v".into(),
-            manifest_sha256: "m".into(),
-            objects: Vec::new(),
-            provenance: Provenance::default(),
-            promotion: Some(promotion.into()),
-            former: Some(1),
-            restores: None,
-            passed: None,
-            secrets: Default::default(),
-            started: Timestamp::UNIX_EPOCH,
-            finished: None,
-            failure: None,
-        };
+        let promotion = Some(promotion.into());
+        let record = Record { promotion, former: Some(1), ..samples::record(2, release(digest), state) };
         Stored { record, resource_version: "1".into() }
     }
 
