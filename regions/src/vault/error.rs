@@ -90,6 +90,11 @@ impl VaultError {
         matches!(self, Self::File { .. })
     }
 
+    /// Whether Vault said that it is sealed.
+    pub fn is_sealed(&self) -> bool {
+        matches!(self, Self::Call { status: Some(503), reason, .. } if reason.contains("sealed"))
+    }
+
     /// The status that was answered, if any was.
     pub fn status(&self) -> Option<u16> {
         match self {

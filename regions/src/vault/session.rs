@@ -58,11 +58,22 @@ pub struct Settings {
     pub login: Login,
 }
 
+/// Why there is no living token.
+#[derive(Debug, thiserror::Error)]
+pub enum NoToken {
+    /// The first login is still to come.
+    #[error("it has not logged in yet")]
+    NotYet,
+    /// The last login failed.
+    #[error(transparent)]
+    Refused(#[from] VaultError),
+}
+
 /// A Vault with a living token, as far as is known.
 #[derive(Debug)]
 pub struct Session {
     settings: Settings,
-    now: Mutex<Result<Arc<Vault>, String>>,
+    now: Mutex<Result<Arc<Vault>, Arc<NoToken>>>,
     /// Told when a token turned out to be dead.
     dead: watch::Sender<u64>,
 }
@@ -70,7 +81,7 @@ pub struct Session {
 impl Session {
     /// A session that has not begun.
     pub fn new(settings: Settings) -> Self {
-        let now = Mutex::new(Err("it has not logged in yet".to_owned()));
+        let now = Mutex::new(Err(Arc::new(NoToken::NotYet)));
         Self { settings, now, dead: watch::channel(0).0 }
     }
 
@@ -78,7 +89,7 @@ impl Session {
     ///
     /// # Errors
     /// Why there is no living token.
-    pub fn vault(&self) -> Result<Arc<Vault>, String> {
+    pub fn vault(&self) -> Result<Arc<Vault>, Arc<NoToken>> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -107,7 +118,7 @@ impl Session {
                         pause = RETRY.0;
                     }
                 }
-                Err(error) => self.set(Err(error.to_string())),
+                Err(error) => self.set(Err(Arc::new(error.into()))),
             }
             sleep(pause.mul_f64(jitter())).await;
             pause = (pause * 2).min(RETRY.1);
@@ -123,7 +134,7 @@ impl Session {
         }
     }
 
-    fn set(&self, now: Result<Arc<Vault>, String>) {
+    fn set(&self, now: Result<Arc<Vault>, Arc<NoToken>>) {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
@@ -182,8 +193,5 @@ async fn renewed(vault: &Vault, life: Option<Duration>) {
 
 /// Between a half and one, so that many do not come at the same moment.
 fn jitter() -> f64 {
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |time| time.subsec_nanos());
-    0.5 + f64::from(nanos % 1000) / 2000.0
+    0.5 + fastrand::f64() / 2.0
 }

@@ -12,7 +12,7 @@ use crate::plan::rotation::mark::Mark;
 use crate::plan::view::{Health, HealthState, Secret};
 use crate::vault::client::Vault;
 use crate::vault::error::VaultError;
-use crate::vault::session::Session;
+use crate::vault::session::{NoToken, Session};
 
 /// Bound of asking for all secrets. Two of them, and a look at the pods, end before a round has to.
 const CALL: Duration = Duration::from_secs(2);
@@ -84,10 +84,13 @@ impl Secrets {
         let vault = match self.session.vault() {
             Ok(vault) => vault,
             Err(why) => {
-                // What cannot log in is told by what the login said.
-                let state = if why.contains("sealed") { HealthState::Sealed } else { HealthState::Denied };
-                let state = if why.contains("answered") { state } else { HealthState::Unreachable };
-                self.unwell(state, why);
+                // Whatever a login is answered but that Vault is sealed, it is not let in.
+                let state = match &*why {
+                    NoToken::Refused(error) if error.is_sealed() => HealthState::Sealed,
+                    NoToken::Refused(error) if error.status().is_some() => HealthState::Denied,
+                    NoToken::Refused(_) | NoToken::NotYet => HealthState::Unreachable,
+                };
+                self.unwell(state, why.to_string());
                 return Vec::new();
             }
         };
@@ -165,7 +168,7 @@ impl Secrets {
 
 fn state(error: &VaultError) -> HealthState {
     match error.status() {
-        Some(503) if error.to_string().contains("sealed") => HealthState::Sealed,
+        _ if error.is_sealed() => HealthState::Sealed,
         Some(403) => HealthState::Denied,
         Some(_) => HealthState::Faulty,
         None => HealthState::Unreachable,
