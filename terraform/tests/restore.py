@@ -343,12 +343,12 @@ def rotated(world):
     world.file("home/.vault-token", world.eu_token)
     before = leader(world.eu)
     world.run("rotate-keys.md", "step-down")
-    (world.home / ".vault-token").unlink()
     # A server that has become the active one has encrypted the keys anew before it says so.
     others = [server for server in world.eu if server is not before]
     until("another server is active", lambda: leader(others), 60)
     whole(world)
-    settled(world)
+    world.run("rotate-keys.md", "caught-up")
+    (world.home / ".vault-token").unlink()
     # As a disabled version of Cloud KMS: nothing is decrypted with it.
     world.kms.call("POST", "transit/keys/eu/config", {"min_decryption_version": 2}, world.kms_token)
     restarted(world)
