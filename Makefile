@@ -20,7 +20,7 @@ demo: setup ## the main job, live: two regions on real Vaults, under load, throu
 .PHONY: platform
 platform: setup ## regions of an environment, each a whole Kubernetes cluster, with the release of this checkout in them (ENVIRONMENT=production, NODES=1); as root, on Linux
 	@local/tools/nodes
-	@cargo build -p local-region -p regions
+	@cargo build --workspace
 	@local/tools/platform "$(or $(ENVIRONMENT),production)" "$(or $(NODES),1)"
 
 .PHONY: platform-down
@@ -45,7 +45,7 @@ test-chart: setup ## the chart: lint, values, manifests of every region, what mu
 
 .PHONY: test-terraform
 test-terraform: setup ## the modules and environments, offline against the google provider's real schema; runbooks, on real Vaults
-	@$(call with_vault_ahead,cargo build --package regions --package local-region)
+	@$(call with_vault_ahead,cargo build --workspace)
 	@target/debug/local-region tools >/dev/null
 	@terraform/tests/run
 
@@ -57,15 +57,15 @@ test-pipeline: setup ## the pipeline: its schema, its graph, and that each broke
 test-platform: setup ## regions with nodes, and Vault as a pod of one, reached by a port-forward; as root, on Linux
 	@local/tools/nodes
 	@cargo build --workspace
-	@cargo test --package local-region --test platform -- --ignored
-	@cargo test --package regions --test vault -- --ignored
+	@cargo test --workspace --test platform -- --ignored
+	@cargo test --workspace --test vault -- --ignored
 
 .PHONY: e2e
 e2e: setup ## the chart in two real regions of two nodes, under load: rollouts, drains, crashes, outages (KEEP=1 leaves them up); as root, on Linux
 	@local/tools/nodes
 	@cargo build --workspace
 	@local/tools/platform production 2
-	@code=0; cargo test --package local-region --test e2e -- --ignored --test-threads=1 --nocapture --skip soak:: || code=$$?; \
+	@code=0; cargo test --workspace --test e2e -- --ignored --test-threads=1 --nocapture --skip soak:: || code=$$?; \
 	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
 
 .PHONY: gates
@@ -102,7 +102,7 @@ soak: setup ## 100 rotations of signing-keys and 100 of clients in two real regi
 	@local/tools/nodes
 	@cargo build --workspace
 	@local/tools/platform production 2
-	@code=0; cargo test --package local-region --test e2e -- --ignored --test-threads=1 --nocapture soak:: || code=$$?; \
+	@code=0; cargo test --workspace --test e2e -- --ignored --test-threads=1 --nocapture soak:: || code=$$?; \
 	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
 
 # How many schedules, and from which seed on.

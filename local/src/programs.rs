@@ -1,7 +1,7 @@
 //! The programs of this workspace, as they were built beside the one that asks.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a program of the workspace could not be found.
 #[derive(Debug, thiserror::Error)]
@@ -26,17 +26,23 @@ pub enum Error {
 }
 
 /// The file of a program of this workspace, such as `secrets-agent`: beside the running program, or one
-/// folder above where that is a test.
+/// folder above where that is a test. A test whose intermediate files are kept elsewhere (Cargo's `build.build-dir`)
+/// finds it in the folder `target` of this checkout.
 ///
 /// # Errors
 /// It was not built.
 pub fn program(name: &str) -> Result<PathBuf, Error> {
     let own = std::env::current_exe().map_err(|source| Error::Nowhere { name: name.to_owned(), source })?;
-    let mut folder = own.parent().unwrap_or(&own);
+    let folder = own.parent().unwrap_or(&own);
+    let mut path = folder.join(name);
     if folder.ends_with("deps") || folder.ends_with("examples") {
-        folder = folder.parent().unwrap_or(folder);
+        let profile = folder.parent().unwrap_or(folder);
+        path = profile.join(name);
+        if let (false, Some(profile)) = (path.is_file(), profile.file_name()) {
+            let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+            path = target.join(profile).join(name);
+        }
     }
-    let path = folder.join(name);
     if path.is_file() { Ok(path) } else { Err(Error::Missing { name: name.to_owned(), path }) }
 }
 

@@ -52,24 +52,24 @@ impl Region for Live {
 
     async fn view(&self, asking: &Asking) -> Result<View, Trouble> {
         let watcher = self.watcher.as_ref().map_err(|why| Trouble::Away(why.clone()))?;
-        let mut view = watcher.view(Some(asking)).await.map_err(Trouble::Away)?;
+        let mut view = watcher.view(Some(asking)).await.map_err(|unseen| Trouble::Away(unseen.to_string()))?;
         // Whoever was killed on this machine is not at it any more.
         view.operators.retain(|operator| operator.run == asking.run || !who::is_gone(&operator.who));
         Ok(view)
     }
 
-    /// By what its pods say of it, if they can be asked; otherwise by whether anybody takes a connection at its public
-    /// name, as health checks and clients do.
+    /// By what its pods say of it, if they can be asked. A region that answers and cannot tell is taken for one that
+    /// serves; of one that is silent, by whether anybody takes a connection at its public name, as health checks and
+    /// clients do.
     async fn traffic(&self) -> Traffic {
-        if let Ok(watcher) = &self.watcher
-            && let Ok(view) = watcher.view(None).await
-        {
-            let services = view.pods.iter().filter_map(|pod| pod.service.as_ref());
-            let serving = services.filter(|service| service.ready && !service.drained).count();
-            return match serving {
-                0 => Traffic::Out(format!("none of its {} pods takes any", view.pods.len())),
-                count => Traffic::In(format!("{count} of its pods do")),
-            };
+        if let Ok(watcher) = &self.watcher {
+            match watcher.view(None).await {
+                Ok(view) => return taken(&view),
+                Err(unseen) if unseen.answered => {
+                    return Traffic::In(format!("it may, for its watcher cannot tell: {unseen}"));
+                }
+                Err(_) => {}
+            }
         }
         let entry = format!("{}:{HTTPS}", self.entry);
         match timeout(ENTRY, TcpStream::connect(&entry)).await {
@@ -122,5 +122,14 @@ impl Region for Live {
         if let (Ok(lock), Ok(vault)) = (&self.lock, &self.vault) {
             lock.give_back(vault).await;
         }
+    }
+}
+
+/// Whether a region takes traffic, by what its pods say.
+fn taken(view: &View) -> Traffic {
+    let services = view.pods.iter().filter_map(|pod| pod.service.as_ref());
+    match services.filter(|service| service.ready && !service.drained).count() {
+        0 => Traffic::Out(format!("none of its {} pods takes any", view.pods.len())),
+        count => Traffic::In(format!("{count} of its pods do")),
     }
 }

@@ -32,9 +32,28 @@ pub(crate) enum Watcher {
     Cluster(Cluster),
 }
 
+/// Why there is no view of a region.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub(crate) struct Unseen {
+    why: String,
+    /// Whether somebody in the region answered: the watcher, or the API server before it.
+    pub(crate) answered: bool,
+}
+
+impl Unseen {
+    fn silent(why: impl Into<String>) -> Self {
+        Self { why: why.into(), answered: false }
+    }
+
+    fn answered(why: impl Into<String>) -> Self {
+        Self { why: why.into(), answered: true }
+    }
+}
+
 impl Watcher {
     /// What it sees now.
-    pub(crate) async fn view(&self, asking: Option<&Asking>) -> Result<View, String> {
+    pub(crate) async fn view(&self, asking: Option<&Asking>) -> Result<View, Unseen> {
         let path = path(asking);
         let bytes = match self {
             Self::Address { http, address } => {
@@ -42,15 +61,19 @@ impl Watcher {
             }
             Self::Cluster(cluster) => {
                 let text = cluster.proxied(NAMESPACE, SERVICE, PORT, &path).await;
-                text.map_err(|error| error.within_region())?.into_bytes()
+                let text = text.map_err(|error| Unseen {
+                    answered: error.cause.status().is_some(),
+                    why: error.within_region(),
+                });
+                text?.into_bytes()
             }
         };
         serde_json::from_slice(&bytes).map_err(|error| {
-            format!(
+            Unseen::answered(format!(
                 "its answer cannot be read (line {}, column {}); is it of another version?",
                 error.line(),
                 error.column()
-            )
+            ))
         })
     }
 }
@@ -93,18 +116,18 @@ fn nobody() -> Result<rustls::ClientConfig, String> {
     Ok(tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
 }
 
-async fn ask(http: &reqwest::Client, url: &str) -> Result<Vec<u8>, String> {
+async fn ask(http: &reqwest::Client, url: &str) -> Result<Vec<u8>, Unseen> {
     let told = |error: reqwest::Error| match error {
-        error if error.is_timeout() => format!("no answer within {} s", ANSWER.as_secs()),
-        error if error.is_connect() => "it cannot be reached".to_owned(),
-        _ => "the connection broke".to_owned(),
+        error if error.is_timeout() => Unseen::silent(format!("no answer within {} s", ANSWER.as_secs())),
+        error if error.is_connect() => Unseen::silent("it cannot be reached"),
+        _ => Unseen::silent("the connection broke"),
     };
     let mut answer = http.get(url).send().await.map_err(told)?;
     let status = answer.status();
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(told)? {
         if bytes.len() + chunk.len() > LARGEST {
-            return Err("its answer is too large".into());
+            return Err(Unseen::answered("its answer is too large"));
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -112,5 +135,5 @@ async fn ask(http: &reqwest::Client, url: &str) -> Result<Vec<u8>, String> {
         return Ok(bytes);
     }
     let said = String::from_utf8_lossy(&bytes).chars().take(200).collect::<String>();
-    Err(format!("it answered {status}: {}", said.trim()))
+    Err(Unseen::answered(format!("it answered {status}: {}", said.trim())))
 }

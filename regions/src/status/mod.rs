@@ -173,7 +173,7 @@ impl<'a> Reader<'a> {
                 (None, _) => return Err("its cluster cannot be reached".to_owned()),
             };
             match timeout(REGION, watcher.view(None)).await {
-                Ok(view) => view.map(|view| watched::of(&view)),
+                Ok(view) => view.map(|view| watched::of(&view)).map_err(|unseen| unseen.to_string()),
                 Err(_) => Err(format!("no answer within {} s", REGION.as_secs_f64())),
             }
         };

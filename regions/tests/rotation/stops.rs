@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use local_region::ports::Port;
 use local_region::wait::wait_until;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::run;
 use crate::world::{SOON, World};
@@ -16,9 +20,7 @@ async fn a_pod_that_cannot_use_a_document_stops_it_in_the_first_wave_with_its_na
     let started = Instant::now();
     let mut command = world.rotating("tls", &["--from-stdin", "--adopt-within=1m"]).await;
     let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut child.stdin.take().unwrap(), broken.to_string().as_bytes())
-        .await
-        .unwrap();
+    child.stdin.take().unwrap().write_all(broken.to_string().as_bytes()).await.unwrap();
     let ran = run::end(child, started).await.expect(4);
     ran.says("eu-1: its service").says("its service rejects it: version 2: certificate_pem");
     ran.says("eu: ").says("incomplete; run it again");
@@ -81,6 +83,30 @@ async fn a_region_that_is_away_stops_it_and_is_left_out_only_out_of_traffic() {
     }
     world.rotate("signing-keys", &[]).await.expect(0).says("done");
     assert_eq!(world.same("signing-keys").await["keys"].as_object().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_whose_watcher_answers_and_cannot_tell_is_not_left_out() {
+    let world = World::start(1).await;
+    let dumb = Port::reserve().unwrap();
+    let listener = TcpListener::bind(dumb.address()).await.unwrap();
+    let mut answering = JoinSet::new();
+    answering.spawn(unavailable(listener));
+    let watcher = world.us.watcher.url();
+    world.edit("us.yaml", |text| text.replace(&watcher, &format!("http://{}", dumb.address())));
+    let ran = world.rotate("signing-keys", &["--without=us"]).await.expect(1);
+    ran.says("us: it is left out, and takes traffic (it may, for its watcher cannot tell: it answered 503");
+}
+
+/// Answers every request with 503, as what stands before a watcher that is not there.
+async fn unavailable(listener: TcpListener) {
+    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno";
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await;
+        let _ = stream.write_all(ANSWER).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
