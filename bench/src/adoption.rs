@@ -46,11 +46,12 @@ pub(crate) async fn measure(region: &Region, arguments: &Arguments) -> Result<Va
     let (mut of_watched, mut of_nudged, mut of_theirs) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=arguments.writes {
         sleep(SPREAD.mul_f64((f64::from(round) * GOLDEN).fract())).await;
-        let life = format!("{}ms", 2_000 + round % 1_000);
+        // Each write differs from the one before, and no other setting has either value.
+        let life = if round % 2 == 0 { "3s" } else { "2s" };
         let (seen, text) = (file.clone(), format!("\"{life}\""));
         let clocks = (Instant::now(), Timestamp::now());
         let told = async {
-            by_hand.put(region, &life).await?;
+            by_hand.put(region, life).await?;
             let nudge = json!({"name": SECRET, "version": former + 1});
             nudged.agent.tcp.json(Method::POST, "/v1/nudge", &nudge).await?;
             Ok::<_, crate::Failure>(())

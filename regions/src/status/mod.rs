@@ -24,8 +24,8 @@ pub use watched::{SecretStatus, Watched};
 
 /// Bound of one call, and of all that is asked of one region: a region that answers nothing is shown as such
 /// within 3 s, and holds up no other.
-const CALLS: Patience = Patience { call: Duration::from_millis(2_500), tries: 1 };
-const REGION: Duration = Duration::from_millis(2_800);
+const CALLS: Patience = Patience { call: Duration::from_millis(2_400), tries: 1 };
+const REGION: Duration = Duration::from_millis(2_600);
 
 /// Between two looks, where they go on.
 pub const WATCH: Duration = Duration::from_secs(2);
