@@ -201,6 +201,8 @@ impl<'a, R: Region, A: Audience> Rotator<'a, R, A> {
                 }
                 continue;
             }
+            // Everything is looked at again once the locks are held: so many views need not be kept twice.
+            drop(observed);
             match self.take(&plan).await {
                 Ok(()) => overtaken = 0,
                 Err(Trouble::Locked { by }) => return Ended::Locked { by },
