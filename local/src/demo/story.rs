@@ -148,7 +148,7 @@ async fn publish(stage: &Stage<'_>, old: &str) -> Result<String> {
         kids.push(checks::kids(pod).await?);
     }
     let new = kids.iter().flatten().find(|kid| *kid != old).cloned().unwrap_or_default();
-    let shown = !new.is_empty() && kids.iter().all(|kids| kids.iter().any(|kid| *kid == new));
+    let shown = !new.is_empty() && kids.iter().all(|kids| kids.contains(&new));
     let signs = stage.load.issues().iter().any(|issue| issue.kid == new);
     stage.check(
         shown && !signs,
