@@ -114,7 +114,7 @@ class Judge:
         for name, made in cases.items():
             former, write = made()
             found[name] = self.case(name.replace(" ", "-").replace("'", "").replace(",", ""), former, write)
-        return found | self.drained() | self.garbage()
+        return found | self.drained() | self.garbage() | self.made()
 
     def garbage(self):
         """What a person wrote over the fence and is no number holds nobody up."""
@@ -122,6 +122,32 @@ class Judge:
         self.apply(self.map("garbage", "7"))
         self.patched(None, "seven", manager="kubectl-annotate")()[1]("garbage")
         return {"over what is no number": self.verdict(self.apply(self.map("garbage", "3"), force=True))}
+
+    def made(self):
+        """What a run makes in a namespace that a later run has stamped."""
+        cases = {
+            "made, lower": ("6", "regions"), "made, left out": (None, "regions"), "made, no number": ("8th", "regions"),
+            "made, equal": ("7", "regions"), "made, higher": ("8", "regions"),
+            "made by others, left out": (None, "somebody"),
+        }
+        found = {}
+        self.stamp("7")
+        try:
+            for name, (given, owner) in cases.items():
+                found[name] = self.verdict(self.apply(self.map(name.replace(", ", "-").replace(" ", "-"), given, owner)))
+        finally:
+            self.stamp(None)
+        return found
+
+    def stamp(self, fence):
+        """On the namespace, or taken away. Policies see it a moment later, as the probe beside them shows."""
+        path = f"/api/v1/namespaces/{self.namespace}?fieldManager=kubectl-annotate"
+        status, answer, _ = self.server.call("PATCH", path, {"metadata": {"annotations": {FENCE: fence}}}, MERGE)
+        assert status == 200, answer
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "stamped"}}
+        wanted = 422 if fence else 201
+        until(f"policies see that the fence of {self.namespace} is {fence}",
+              lambda: self.server.call("POST", f"{self.maps}?dryRun=All", body)[0] == wanted, 30)
 
     def drained(self):
         """`regions drain` owns other fields of an object, and leaves the fence."""
@@ -137,12 +163,14 @@ WANTED = dict.fromkeys([
     "equal", "higher", "higher, with more digits", "as high as a number gets", "from 0", "none, where none stood",
     "the first", "a dry run of a higher one", "the owner's label left out, and equal", "a merge patch, higher",
     "replaced, equal", "by a person, lower", "by a person, taken away", "by nobody who says who it is",
-    "an object of others, lower", "drained", "over what is no number",
+    "an object of others, lower", "drained", "over what is no number", "made, equal", "made, higher",
+    "made by others, left out",
 ], PASSES) | dict.fromkeys([
     "lower", "much lower, with more digits before", "a dry run of a lower one",
-    "the owner's label left out, and lower", "a merge patch, lower", "replaced, lower",
-], LOWER) | dict.fromkeys(["left out", "a merge patch that takes it away"], MISSING) | dict.fromkeys([
+    "the owner's label left out, and lower", "a merge patch, lower", "replaced, lower", "made, lower",
+], LOWER) | dict.fromkeys(["left out", "a merge patch that takes it away", "made, left out"], MISSING) | dict.fromkeys([
     "no number", "a number with zeros before it", "below zero", "higher than any number", "no number where none stood",
+    "made, no number",
 ], MALFORMED)
 
 
@@ -170,7 +198,11 @@ def in_force(server, policy, binding, namespace):
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
             "resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}],
         },
-        "validations": [{"expression": "object.metadata.name != 'probe'", "message": "in force"}],
+        "validations": [
+            {"expression": "object.metadata.name != 'probe'", "message": "in force"},
+            {"expression": f"object.metadata.name != 'stamped' || !('{FENCE}' in namespaceObject.metadata.?annotations.orValue({{}}))",
+             "message": "the namespace has a fence"},
+        ],
     }
     bound["spec"] = {"policyName": name, "validationActions": ["Deny"]}
     for one in (probe, bound):
@@ -220,8 +252,9 @@ def mutants(policy, binding):
         matchLabels={OWNER: "somebody"}))
     yield changed("it judges Deployments alone", lambda spec: spec["matchConstraints"]["resourceRules"][0].update(
         resources=["deployments"]))
-    yield changed("it judges what is made", lambda spec: spec["matchConstraints"]["resourceRules"][0].update(
-        operations=["CREATE"]))
+    for operation, what in (("CREATE", "is made"), ("UPDATE", "changes")):
+        yield changed(f"it judges what {what} alone", lambda spec, o=operation: spec["matchConstraints"]["resourceRules"][0].update(
+            operations=[o]))
     for name, old, new in [
         ("numbers are compared as text", "int(variables.given) >= int(variables.former)", "variables.given >= variables.former"),
         ("equal is refused", "int(variables.given) >= int", "int(variables.given) > int"),
@@ -230,6 +263,7 @@ def mutants(policy, binding):
         ("numbers may begin with 0", "(0|[1-9][0-9]{0,17})", "[0-9]{1,18}"),
         ("a fence must be there from the beginning", "!variables.fenced || variables.given != ''", "variables.given != ''"),
         ("the former is read from the new object", "oldObject.metadata", "object.metadata"),
+        ("a namespace's fence is not read", "namespaceObject.metadata", "object.metadata"),
         ("another annotation is read", FENCE, "meridian.internal/fences"),
     ]:
         text = json.dumps(policy)

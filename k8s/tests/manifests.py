@@ -452,7 +452,7 @@ def the_fence_stands_around_what_regions_owns(objects, values):
     assert spec["matchConstraints"] == {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
         "objectSelector": {"matchLabels": {"meridian.internal/owner": "regions"}},
-        "resourceRules": [every | {"operations": ["UPDATE"], "scope": "*"}],
+        "resourceRules": [every | {"operations": ["CREATE", "UPDATE"], "scope": "*"}],
     }, spec["matchConstraints"]
     assert [one["name"] for one in spec["matchConditions"]] == ["written-by-regions"]
     assert [one["name"] for one in spec["variables"]] == ["former", "given", "fenced"]

@@ -65,7 +65,7 @@ class Server:
     def start(self):
         self.data.mkdir(exist_ok=True)
         certificate, key = self.world.certificate
-        raft = {"path": str(self.data), "node_id": self.name, "performance_multiplier": 1}
+        raft = {"path": str(self.data), "node_id": self.name, "performance_multiplier": 3}
         if self.peers:
             raft["retry_join"] = [{"leader_api_addr": peer.address, "leader_ca_cert_file": str(self.world.authority.certificate)}
                                   for peer in self.peers]
@@ -250,7 +250,7 @@ def whole(world):
     def so():
         leaders = {server.call("GET", "sys/leader")["leader_address"] for server in world.eu}
         return len(leaders) == 1 and "" not in leaders and not any(server.sealed() for server in world.eu)
-    until("all three servers are unsealed, with one leader", so, 120)
+    until("all three servers are unsealed, with one leader", so, 240)
 
 
 def settled(world):

@@ -30,6 +30,8 @@ async fn serves_on(agent: &Agent, words: &str) -> Outcome {
 /// What must hold after it: what was written meanwhile arrives, without a restart and without a login.
 async fn catches_up(scenario: &Scenario, agent: &Agent) -> Outcome {
     scenario.write("two").await?;
+    // It may have come back to Vault before the write, and would find it with its next poll.
+    agent.nudge(None).await?;
     agent.delivered(2).await?;
     agent.recovered().await?;
     assert_eq!(agent.value().await?, "two");
