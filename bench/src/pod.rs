@@ -8,7 +8,7 @@ use local_region::http::{Client, Connection, Target};
 use local_region::ports::Port;
 use local_region::process::Process;
 use secrets_agent_client::Version;
-use secrets_agent_client::wire::Status;
+use secrets_agent_client::wire::{Adopted, Status};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -66,7 +66,7 @@ impl Pod {
                 let status: Status = serde_json::from_slice(&answer.body)?;
                 let adopted = status.secrets.iter().filter(|own| own.name == secret);
                 let adopted = adopted.flat_map(|own| &own.adopted);
-                if let Some(adopted) = adopted.map(|own| own.version()).find(|own| own.version > after) {
+                if let Some(adopted) = adopted.map(Adopted::version).find(|own| own.version > after) {
                     return Ok::<_, crate::Failure>((seen, adopted));
                 }
                 open = Some(connection);

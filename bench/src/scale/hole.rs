@@ -50,7 +50,7 @@ impl Hole {
         }
         let task = tokio::spawn(async move {
             let _kept = (listener, queued);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         Ok(Hole { address, task })
     }

@@ -45,8 +45,11 @@ struct State {
     kit: Arc<Kit>,
     vault: Mutex<Vault>,
     /// The parts of the view that were made last, and for what.
-    view: Mutex<Option<(Standing, Arc<(String, String)>)>>,
+    view: Mutex<Option<Made>>,
 }
+
+/// What a view was made for, and its parts.
+type Made = (Standing, Arc<(String, String)>);
 
 impl Region {
     /// Starts a region whose Vault holds these documents.

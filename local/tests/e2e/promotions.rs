@@ -177,7 +177,8 @@ async fn values_that_the_service_refuses_are_undone_as_a_crash_loop() {
     is_undone("bad values", "CrashLoopBackOff", |chart| {
         let file = chart.join("templates/_service.tpl");
         // A field of its own: what another test changed by hand would be told as a conflict.
-        let (known, unknown) = ("  - name: SERVICE__TRAFFIC__DIR", "  - name: SERVICE__NONSENSE\n    value: nonsense");
+        let (known, unknown) =
+            ("  - name: SERVICE__TRAFFIC__DIR", "  - name: SERVICE__NONSENSE\n    value: nonsense");
         replace(&file, known, &format!("{unknown}\n{known}"));
     })
     .await;

@@ -162,15 +162,21 @@ impl Secrets {
 
     fn take(&self, name: &str, found: Secret, readable: BTreeSet<u64>) -> Option<News> {
         let mut known = self.lock();
-        let before = known.readable.insert(name.to_owned(), readable.clone()).unwrap_or_default();
+        let before = known.readable.get(name);
+        let is_less = before.is_some_and(|before| before.difference(&readable).next().is_some());
+        known.readable.insert(name.to_owned(), readable);
         let secret = known.secrets.get_mut(name)?;
         let (former, floor) = (secret.current, secret.floor);
         *secret = found;
         secret.floor = floor.max(secret.current.filter(|_| secret.absence.is_none()));
         let version = secret.current?;
         let is_new = Some(version) != former;
-        let is_news = is_new || before.difference(&readable).next().is_some();
-        is_news.then(|| News { name: name.to_owned(), version, is_new, mark: secret.mark.clone() })
+        (is_new || is_less).then(|| News {
+            name: name.to_owned(),
+            version,
+            is_new,
+            mark: secret.mark.clone(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
