@@ -174,13 +174,17 @@ def a_planted_advisory_is_noticed(checkout):
     (base / "crates/axum/RUSTSEC-2099-0001.md").write_text(
         '```toml\n[advisory]\nid = "RUSTSEC-2099-0001"\npackage = "axum"\ndate = "2099-01-01"\n\n'
         "[versions]\npatched = []\n```\n\n# Planted by a test\n\nNothing is wrong with it.\n")
-    config.git(checkout.home, "init", "--quiet", base)
+    config.git(checkout.home, "init", "--quiet", "--initial-branch=main", base)
     config.git(base, "add", ".")
     config.git(base, "commit", "--quiet", "--message", "planted")
+    # A database must have a host's name; git finds it here all the same.
+    url = "https://advisories.example/planted"
+    rewritten = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.file://{base}.insteadOf", "GIT_CONFIG_VALUE_0": url}
     settings = checkout.home / "deny.toml"
-    settings.write_text(f'[advisories]\ndb-path = "{checkout.home}/db"\ndb-urls = ["file://{base}"]\nyanked = "allow"\ngit-fetch-with-cli = true\n')
-    done = subprocess.run([deny(), "--offline", "--manifest-path", config.ROOT / "Cargo.toml", "--all-features", "check", "--config", settings,
-                           "advisories"], capture_output=True, text=True, timeout=300, check=False)
+    settings.write_text(f'[advisories]\ndb-path = "{checkout.home}/db"\ndb-urls = ["{url}"]\nyanked = "allow"\ngit-fetch-with-cli = true\n')
+    done = subprocess.run([deny(), "--locked", "--manifest-path", config.ROOT / "Cargo.toml", "--all-features", "--config", settings, "check",
+                           "advisories"], env=os.environ | rewritten | {"CARGO_NET_OFFLINE": "true"}, capture_output=True, text=True,
+                          timeout=300, check=False)
     assert done.returncode != 0 and "RUSTSEC-2099-0001" in done.stderr, (done.returncode, done.stderr[-3000:])
 
 
