@@ -189,12 +189,13 @@ credentials: ## a kubeconfig without a credential in it (ENVIRONMENT=qa)
 
 ##@ Measure it
 .PHONY: bench
-bench: setup ## agent and service, as images hold them, beside named peers, in one run; writes bench/results
+bench: setup ## agent, service and regions, as images hold them, beside named peers and over 200 regions; writes bench/results (ONLY=agents,service,adoption,scale)
 	@cargo build --release -p meridian-bench
 	@local/images/compile service target/bench/service
 	@local/images/compile secrets-agent target/bench/secrets-agent
+	@local/images/compile regions target/bench/regions
 	@local/images/compile bare-hyper target/bench/bare-hyper
-	@target/release/meridian-bench --programs target/bench
+	@target/release/meridian-bench --programs target/bench $(if $(ONLY),--only $(ONLY))
 
 ##@ Keep it
 .PHONY: setup

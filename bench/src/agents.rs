@@ -13,13 +13,11 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::cost::{self, Cost};
-use crate::region::{Agent, Region, soon, until};
+use crate::region::{Agent, Region, SOON, soon, until};
+use crate::service::SECRETS;
 use crate::spot::{listening, spotted};
 use crate::statistics::summary;
 use crate::{Arguments, Result};
-
-const SOON: Duration = Duration::from_secs(30);
-const SECRETS: [&str; 4] = ["config", "clients", "signing-keys", "tls"];
 
 pub(crate) async fn measure(region: &Region, arguments: &Arguments) -> Result<Value> {
     let starts = starts(region, arguments.starts).await?;

@@ -47,6 +47,7 @@ pub(crate) fn versions(region: &Region) -> Result<Value> {
         "vault": said(&region.vault_program, "version")?,
         "secrets-agent": ours(&region.agent_program)?,
         "service": ours(&region.service_program)?,
+        "regions": ours(&region.regions_program)?,
         "bare hyper": {
             "version": "hyper 1.12 with tokio-rustls 0.26, as Cargo.lock pins them",
             "linked": linked(&region.bare_program)?,

@@ -1,25 +1,49 @@
-//! `meridian-bench`: the agent beside `vault agent`, and the service beside bare hyper, in one run.
+//! `meridian-bench`: the agent beside `vault agent`, the service beside bare hyper, and `regions` over many regions, in
+//! one run.
 
+mod adoption;
 mod agents;
 mod cost;
 mod load;
 mod machine;
+mod pod;
 mod region;
+mod scale;
 mod service;
 mod spot;
 mod statistics;
+mod watcher;
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 
 /// Any failure of a measurement; a measurement that failed in part is none.
-pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
-/// Measures the agent beside the real `vault agent`, and the service beside a bare hyper server.
+/// Between two looks at what a process says of itself. What is measured so is too long by half of it on average.
+pub(crate) const PAUSE: Duration = Duration::from_millis(2);
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The agent beside `vault agent`
+    Agents,
+    /// The service beside bare hyper
+    Service,
+    /// A write by hand until it is used, beside `vault agent`
+    Adoption,
+    /// `regions` over many simulated regions
+    Scale,
+}
+
+/// Measures the agent beside the real `vault agent`, the service beside a bare hyper server, and `regions` over many
+/// regions.
 ///
 /// Both sides of each comparison run in turn in one session, so that a noisy machine is noisy for both.
 /// Read ratios and counts; absolute times are those of the machine and the minute.
@@ -45,9 +69,21 @@ pub(crate) struct Arguments {
     /// Leaves out the two changes at the vault agent's default interval, which take five minutes.
     #[arg(long)]
     skip_default_interval: bool,
-    /// The folder of `service`, `secrets-agent` and `bare-hyper` to measure [default: this program's own].
+    /// The folder of `service`, `secrets-agent`, `regions` and `bare-hyper` to measure [default: this program's own].
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
+    /// Writes by hand that are timed.
+    #[arg(long, default_value_t = 100)]
+    writes: u32,
+    /// Numbers of simulated regions, from few to many.
+    #[arg(long, value_name = "REGIONS,…", value_delimiter = ',', default_value = "10,50,200")]
+    sizes: Vec<usize>,
+    /// Runs of each command over each number of regions.
+    #[arg(long, default_value_t = 5)]
+    runs: u32,
+    /// Only these parts [default: all of them].
+    #[arg(long, value_name = "PART,…", value_delimiter = ',')]
+    only: Vec<Part>,
     /// Where the results go.
     #[arg(long, default_value = "bench/results")]
     results: PathBuf,
@@ -70,17 +106,26 @@ async fn main() -> ExitCode {
 
 async fn measure(arguments: &Arguments) -> Result<PathBuf> {
     let region = region::Region::start(arguments.programs.as_deref()).await?;
-    let agents = agents::measure(&region, arguments).await?;
-    let service = service::measure(&region, arguments).await?;
     let now = jiff::Timestamp::now();
-    let results: Value = json!({
+    let mut results: Value = json!({
         "when": now,
         "command": std::env::args().collect::<Vec<_>>().join(" "),
         "machine": machine::describe(),
         "versions": machine::versions(&region)?,
-        "agents": agents,
-        "service": service,
     });
+    let asked = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    if asked(Part::Agents) {
+        results["agents"] = agents::measure(&region, arguments).await?;
+    }
+    if asked(Part::Service) {
+        results["service"] = service::measure(&region, arguments).await?;
+    }
+    if asked(Part::Adoption) {
+        results["vault kv put to adopted"] = adoption::measure(&region, arguments).await?;
+    }
+    if asked(Part::Scale) {
+        results["scale"] = scale::measure(&region, arguments).await?;
+    }
     fs::create_dir_all(&arguments.results)?;
     let name = now.to_string().replace(':', "").split('.').next().unwrap_or_default().to_owned();
     let file = arguments.results.join(format!("{name}.json"));

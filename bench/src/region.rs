@@ -13,14 +13,18 @@ use local_region::programs::program;
 use local_region::vault::{Admin, AppRole, Storage, VaultServer};
 use local_region::{tools, wait};
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::Result;
 
-const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 const POLICY: &str = r#"
 path "kv/data/service/*" { capabilities = ["read"] }
+path "kv/metadata/service/*" { capabilities = ["read"] }
+"#;
+const WATCHER_POLICY: &str = r#"
+path "kv/subkeys/service/*" { capabilities = ["read"] }
 path "kv/metadata/service/*" { capabilities = ["read"] }
 "#;
 
@@ -34,7 +38,11 @@ pub(crate) struct Region {
     pub(crate) agent_program: PathBuf,
     pub(crate) service_program: PathBuf,
     pub(crate) bare_program: PathBuf,
+    pub(crate) regions_program: PathBuf,
+    /// The document `config`, as it was written first.
+    pub(crate) config: Value,
     role: AppRole,
+    watcher: AppRole,
 }
 
 /// A running agent of ours.
@@ -58,12 +66,17 @@ impl Region {
         let role = admin
             .create_approle("service", json!({"token_policies": ["service"], "token_ttl": "1h"}))
             .await?;
+        admin.write_policy("watcher", WATCHER_POLICY).await?;
+        let watcher = admin
+            .create_approle("watcher", json!({"token_policies": ["watcher"], "token_ttl": "1h"}))
+            .await?;
         let rotation = Rotation::new("bench-1", "write");
+        let config = documents::config(&rotation, 3);
         let key = SigningKey::make(KeyState::Active)?;
         let secret = documents::client_secret()?;
         let certificate = ca.issue(&["localhost"])?;
         for (name, document) in [
-            ("config", documents::config(&rotation, 3)),
+            ("config", config.clone()),
             ("clients", documents::clients(&rotation, &[(&secret, None)])),
             ("signing-keys", documents::signing_keys(&rotation, &[&key])),
             ("tls", documents::tls(&rotation, &ca, &certificate)),
@@ -79,11 +92,14 @@ impl Region {
             agent_program: ours("secrets-agent")?,
             service_program: ours("service")?,
             bare_program: ours("bare-hyper")?,
+            regions_program: ours("regions")?,
+            config,
             folder,
             ca,
             admin,
             vault,
             role,
+            watcher,
         })
     }
 
@@ -118,6 +134,13 @@ secret_id_file = "{}"
             .log(self.folder.path().join(format!("{name}.log")))
             .start()?;
         Ok(Agent { process, socket, tcp: Client::new(Target::Tcp(port.address())), _port: port })
+    }
+
+    /// Writes the watcher's credentials to two files of a folder.
+    pub(crate) fn watcher_role(&self, folder: &Path) -> Result<(PathBuf, PathBuf)> {
+        let role_id = write_private(&folder.join("role-id"), self.watcher.role_id.as_bytes())?;
+        let secret_id = self.watcher.secret_id.expose_secret().as_bytes();
+        Ok((role_id, write_private(&folder.join("secret-id"), secret_id)?))
     }
 
     /// Starts a `vault agent` that renders these secrets to files named after them, in a folder of its own.

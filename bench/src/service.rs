@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,19 +20,16 @@ use crate::{Arguments, Result};
 
 const CONNECTIONS: u64 = 64;
 const PATH: &str = "/v1/region";
+/// What a service takes from its agent.
+pub(crate) const SECRETS: [&str; 4] = ["config", "clients", "signing-keys", "tls"];
 /// Set by hyper itself on both sides.
 const BY_HYPER: [&str; 2] = ["date", "content-length"];
 
 pub(crate) async fn measure(region: &Region, arguments: &Arguments) -> Result<Value> {
-    let agent = region.agent("for-service", &["config", "clients", "signing-keys", "tls"], "")?;
+    let agent = region.agent("for-service", &SECRETS, "")?;
     let ports = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
     let [public, admin, peer] = &ports;
-    let service = start_service(region, &agent.socket, public, admin)?;
-    let ready = Client::new(Target::Tcp(admin.address()));
-    soon("the service to be ready", service.started(), async || {
-        ready.get("/readyz").await.is_ok_and(|answer| answer.status == 200)
-    })
-    .await?;
+    let service = start(region, "service", &agent.socket, [public, admin], "").await?;
     let bare = start_bare(region, public.address(), peer).await?;
 
     let tls = client_tls(&region.ca.pem())?;
@@ -95,24 +93,37 @@ impl<'a> Side<'a> {
     }
 }
 
-fn start_service(region: &Region, socket: &std::path::Path, public: &Port, admin: &Port) -> Result<Process> {
+/// Starts a service with an agent's socket and further lines of configuration, and waits until it is ready.
+pub(crate) async fn start(
+    region: &Region,
+    name: &str,
+    socket: &Path,
+    [public, admin]: [&Port; 2],
+    further: &str,
+) -> Result<Process> {
     let text = format!(
         r#"identity = {{ environment = "bench", region = "bench", zone = "bench-a", pod = "bench-1", release = "sha256:0" }}
 public.listen = "{}"
 admin.listen = "{}"
 agent.socket = "{}"
+{further}
 "#,
         public.address(),
         admin.address(),
         socket.display()
     );
-    let file = write_private(&region.folder.path().join("service.toml"), text.as_bytes())?;
-    let log = region.folder.path().join("service.log");
-    Ok(Program::new("service", &region.service_program)
+    let file = write_private(&region.folder.path().join(format!("{name}-service.toml")), text.as_bytes())?;
+    let service = Program::new(name, &region.service_program)
         .argument("--config")
         .argument(file)
-        .log(log)
-        .start()?)
+        .log(region.folder.path().join(format!("{name}-service.log")))
+        .start()?;
+    let ready = Client::new(Target::Tcp(admin.address()));
+    soon("the service to be ready", service.started(), async || {
+        ready.get("/readyz").await.is_ok_and(|answer| answer.status == 200)
+    })
+    .await?;
+    Ok(service)
 }
 
 /// Starts the peer with the very answer that the service gives.

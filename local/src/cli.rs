@@ -14,7 +14,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Live, in under a minute: two regions on real Vaults, under load, through a whole rotation.
+    /// Live, in two minutes: two regions on real Vaults, under load, through a whole rotation.
     #[command(after_long_help = DEMO)]
     Demo(DemoOptions),
     /// Bring the regions of an environment up, each a whole Kubernetes cluster, and leave them running.
@@ -186,7 +186,8 @@ pub(crate) struct DemoOptions {
     /// Leave everything running at the end, until Ctrl-C. Also: KEEP=1.
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Skip the waits of the rotation, to see that the demo notices: tokens become unverifiable, and it fails.
+    /// Skip the waits of the signing key's rotation (regions rotate --compromised), to see that the demo notices: tokens
+    /// become unverifiable, and it fails.
     #[arg(long)]
     pub(crate) without_waits: bool,
     /// What goes to standard output at the end: a table, or the summary as JSON.
@@ -239,16 +240,20 @@ Exit codes:
 
 const DEMO: &str = "\
 Everything runs on loopback as processes of this machine: per region (eu and us, from local/catalogue) a real
-Vault server with Raft storage and TLS, initialised and unsealed here, and two pairs of service and
+Vault server with Raft storage and TLS, initialised and unsealed here, a watcher, and two pairs of service and
 secrets-agent. `regions vault apply` makes the first Vault what the catalogue wants, and `regions bootstrap` each
 other, with the first one's documents. While an open-loop load asks all four services for /v1/region and for
-tokens, and verifies each token twice with the other region's JWKS, the demo
-  - changes the client's secret: both beside each other, then an end for the old one, then without it;
-  - changes the configuration in both Vaults;
-  - publishes a signing key, bootstraps a third region's Vault meanwhile, activates the key, retires and destroys
-    the old one, each step only after every instance has said that it uses the one before, and after the waits
-    that caches and tokens need;
-  - freezes one Vault for 20 s (SIGSTOP), and kills a service beside it meanwhile (SIGKILL).
+tokens, and verifies each token twice with the other region's JWKS, the demo gives the commands of an operator, and
+shows what they say:
+  - `regions rotate clients`: the client's secret changes, and the client finds the new one in the middle;
+  - `regions rotate config --from-stdin`: the configuration changes;
+  - `regions rotate signing-keys`, ended by SIGINT once the new key is published in every pod; a third region is made
+    meanwhile, with a Vault from `regions bootstrap` and pods of its own; then the same command again, which goes on
+    with three regions until the old key is gone;
+  - while that runs, one Vault is frozen for 20 s (SIGSTOP), and a service beside it is killed (SIGKILL).
+Each region's watcher (`regions watch`) tells agents what is new; the demo itself tells nobody anything. How long each
+version took to each pod is measured from Vault's own moment of writing to when the pod's agent was seen to say that
+every instance uses it. With --without-waits the signing key is rotated with `--compromised --yes`.
 Requests sent to the killed service until it is ready again are counted apart; nothing else may fail. A
 request fails when its answer is not the right one, or comes later than 1 s after the moment at which it was
 due. Nothing is repeated.

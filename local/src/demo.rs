@@ -4,14 +4,16 @@ mod catalogue;
 mod checks;
 mod finale;
 mod interrupts;
+mod observer;
 mod region;
 mod report;
+mod rotation;
 mod scratch;
 mod stage;
 mod story;
 mod timeline;
-mod watcher;
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -28,13 +30,16 @@ use local_region::pki::Ca;
 use local_region::pod::Site;
 use local_region::programs::program;
 use local_region::tools;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::cli::{DemoOptions, Output};
-use catalogue::Catalogue;
-use documents::{KeyState, Rotation, SigningKey};
+use catalogue::{Catalogue, ENVIRONMENT};
+use documents::{CLIENT, KeyState, Rotation, SigningKey};
 use interrupts::{AbortOnDrop, Ended, Interrupts};
+use observer::Observer;
 use region::Region;
 use scratch::Scratch;
 use stage::Stage;
@@ -46,6 +51,8 @@ const TROUBLE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 /// The load begins so long before the first change, so that there is something to compare with.
 const BEFORE: Duration = Duration::from_secs(1);
+/// What documents are made with; none is written with it, since no rotation wrote the first ones.
+const FIRST: Rotation = Rotation { id: "first", phase: "write" };
 
 /// Runs the demo and gives the exit code of the program.
 pub(crate) fn main(options: &DemoOptions) -> ExitCode {
@@ -81,7 +88,7 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
     let ca_pem = public_ca.pem();
     let release = release()?;
     let site = Site {
-        environment: "demo",
+        environment: ENVIRONMENT,
         folder: folder.path(),
         logs: &logs,
         public_ca: &ca_pem,
@@ -89,7 +96,7 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
     };
 
     let set_up = interrupts.guard(set_up(&timeline, &site, &public_ca, &options.catalogue)).await;
-    let (catalogue, regions, start) = match set_up {
+    let (catalogue, regions, observer, start) = match set_up {
         Ended::ByItself(outcome) => outcome?,
         Ended::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
     };
@@ -102,8 +109,9 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
         catalogue,
         regions,
         load,
-        changes: Vec::new(),
-        checks: Vec::new(),
+        observer,
+        rotations: RefCell::default(),
+        checks: RefCell::default(),
         without_waits: options.without_waits,
     };
 
@@ -115,7 +123,11 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
             INTERRUPTED
         }
         Ended::ByItself(outcome) => {
-            let summary = finale::summarise(&mut stage, started, options.rate, outcome.err()).await;
+            // A story that ended early may have left one frozen.
+            for region in &stage.regions {
+                region.vault.resume().context("let a Vault go on")?;
+            }
+            let summary = finale::summarise(&stage, started, options.rate, outcome.err()).await;
             let file = summary.write(&options.out)?;
             timeline.close();
             match options.output {
@@ -138,21 +150,23 @@ async fn run(options: &DemoOptions) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// Starts the regions: the first with its first documents, each other with a copy of them.
+/// Starts the regions: the first with its first documents, each other with a copy of them. Looks at every pod from
+/// then on.
 async fn set_up(
     timeline: &Timeline,
     site: &Site<'_>,
     public_ca: &Ca,
     catalogue: &Path,
-) -> Result<(Catalogue, Vec<Region>, Start)> {
-    let start = Start { secret: documents::client_secret()?, key: SigningKey::make(KeyState::Active)? };
-    let first = Rotation::new("first", "write");
+) -> Result<(Catalogue, Vec<Region>, Observer, Start)> {
+    let key = SigningKey::make(KeyState::Active)?;
+    let start = Start { secret: documents::client_secret()?, kid: key.kid.clone() };
     let certificate = public_ca.issue(&["localhost", "127.0.0.1", "tokens.meridian.test"])?;
     let documents = [
-        ("config", documents::config(&first, story::LIVES.0)),
-        ("clients", documents::clients(&first, &[(&start.secret, None)])),
-        ("signing-keys", documents::signing_keys(&first, &[&start.key])),
-        ("tls", documents::tls(&first, public_ca, &certificate)),
+        ("service/config", documents::config(&FIRST, story::LIVES.0)),
+        ("service/clients", documents::clients(&FIRST, &[(&start.secret, None)])),
+        ("service/signing-keys", documents::signing_keys(&FIRST, &[&key])),
+        ("service/tls", documents::tls(&FIRST, public_ca, &certificate)),
+        (&format!("client/{CLIENT}"), json!({"secret": start.secret.expose_secret()})),
     ];
     let catalogue = Catalogue::copy(catalogue, site).await?;
     let begun = Instant::now();
@@ -173,28 +187,38 @@ async fn set_up(
         let root = vault.root_token();
         if regions.is_empty() {
             catalogue.apply(timeline, (&vault, root)).await?;
-            let mut region = Region::new(vault).await?;
-            for (document, content) in &documents {
-                region.write(document, content).await?;
-            }
-            regions.push(region);
         } else {
             let others: Vec<_> =
                 regions.iter().map(|region| (&region.vault, region.rotator().token())).collect();
             catalogue.bootstrap(timeline, (&vault, root), &others).await?;
-            let mut region = Region::new(vault).await?;
-            region.adopt(&documents).await?;
-            regions.push(region);
         }
+        let region = Region::new(site, &catalogue, vault).await?;
+        if regions.is_empty() {
+            for (path, document) in &documents {
+                let document = documents::unmarked(document.clone());
+                let written = region.rotator().put("kv", path, &document, Some(0)).await;
+                written.with_context(|| format!("write {path} in {}", region.name))?;
+            }
+        }
+        regions.push(region);
     }
     let begun = Instant::now();
     try_join_all(regions.iter_mut().map(|region| region.start_pods(site))).await?;
+    let mut observer = Observer::default();
+    for region in &regions {
+        for pod in &region.pods {
+            observer.follow(pod, &region.identities.probe).await?;
+        }
+    }
     let pods: usize = regions.iter().map(|region| region.pods.len()).sum();
     timeline.say(
         "pods",
-        &format!("{pods} pairs of service and agent ready in {} ms", begun.elapsed().as_millis()),
+        &format!(
+            "{pods} pairs of service and agent ready in {} ms, a watcher beside each region's",
+            begun.elapsed().as_millis()
+        ),
     );
-    Ok((catalogue, regions, start))
+    Ok((catalogue, regions, observer, start))
 }
 
 /// Plays the story under load, and waits for the last token to be verified.

@@ -1,4 +1,4 @@
-//! The documents that a service takes from Vault, as the demo and the benchmark write them. Keys and secrets
+//! The documents that a service takes from Vault, as the demo and the benchmark write the first ones. Keys and secrets
 //! are made here, in memory.
 
 use aws_lc_rs::{digest, rand};
@@ -63,17 +63,6 @@ impl SigningKey {
             since: Timestamp::now(),
         })
     }
-
-    /// The same key, one step on.
-    pub fn into_state(mut self, state: KeyState) -> Self {
-        (self.state, self.since) = (state, Timestamp::now());
-        self
-    }
-
-    /// The first characters of its id, for people.
-    pub fn short(&self) -> &str {
-        self.kid.get(..8).unwrap_or(&self.kid)
-    }
 }
 
 /// `signing-keys`.
@@ -136,6 +125,15 @@ pub fn tls(rotation: &Rotation, ca: &Ca, issued: &Issued) -> Value {
     })
 }
 
+/// A document as a person writes it: of no rotation, so that nobody has to end one that brought it.
+#[must_use]
+pub fn unmarked(mut document: Value) -> Value {
+    if let Some(document) = document.as_object_mut() {
+        document.remove("rotation");
+    }
+    document
+}
+
 /// Which rotation a version belongs to, and how far that is.
 #[derive(Debug, Clone, Copy)]
 pub struct Rotation {
@@ -162,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_retiring_key_carries_no_private_part_and_the_others_do() {
-        let old = SigningKey::make(KeyState::Active).unwrap().into_state(KeyState::Retiring);
+        let old = SigningKey::make(KeyState::Retiring).unwrap();
         let new = SigningKey::make(KeyState::Active).unwrap();
         let document = signing_keys(&Rotation::new("signing-keys-1", "activate"), &[&old, &new]);
         assert_eq!(document["keys"][&old.kid]["state"], "retiring");

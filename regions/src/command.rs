@@ -19,7 +19,7 @@ use crate::promote::{self, Ending, rollback};
 use crate::rotate;
 use crate::status;
 use crate::vault::apply;
-use crate::{drift, history, logging, probe, traffic, watch};
+use crate::{drift, history, logging, open_files, probe, traffic, watch};
 
 /// Exit code of a run that a second signal ended wherever it was.
 const INTERRUPTED: u8 = 4;
@@ -230,6 +230,7 @@ where
     F: FnOnce(Receiver<bool>) -> Fut,
     Fut: Future<Output = u8>,
 {
+    open_files::allow();
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -16,6 +16,7 @@ pub mod helm;
 pub mod history;
 mod logging;
 pub mod named;
+mod open_files;
 pub mod output;
 pub mod plan;
 mod print;

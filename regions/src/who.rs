@@ -66,6 +66,11 @@ pub(crate) fn person(who: &str) -> &str {
     who.split(SEPARATOR).next().unwrap_or(who)
 }
 
+/// Whether it is this very process, and not another one of the same person.
+pub(crate) fn is_own(who: &str) -> bool {
+    who.contains(SEPARATOR) && who == own()
+}
+
 /// Whether it is a process of this machine that has ended.
 pub(crate) fn is_gone(who: &str) -> bool {
     let Some(process) = who.split_once(SEPARATOR).and_then(|(_, process)| Process::read(process)) else {

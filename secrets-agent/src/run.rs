@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::serve::{bind_tcp, bind_unix, serve};
 use crate::socket::{self, SocketState};
 use crate::store::Store;
-use crate::vault::{KvReader, Login, Tokens, Transport};
+use crate::vault::{Failure, KvReader, Login, Tokens, Transport};
 
 /// Room around a document in Vault's answer.
 const ENVELOPE: usize = 64 << 10;
@@ -69,8 +69,14 @@ pub async fn run(config: Config, end: impl Future<Output = ()>) -> io::Result<()
         };
         work.spawn(keeper.run());
     }
-    let renewing = Arc::clone(&tokens);
-    work.spawn(async move { renewing.keep().await });
+    let (renewing, noted) = (Arc::clone(&tokens), Arc::clone(&store));
+    work.spawn(async move {
+        let told = |outcome: Result<(), &Failure>| match outcome {
+            Ok(()) => noted.vault_answered(),
+            Err(failure) => noted.vault_failed(failure.state(), &failure.to_string()),
+        };
+        renewing.keep(told).await;
+    });
     let mut files_trouble = None;
     if let Some(files) = config.files {
         let sink = FileSink::new(files, Arc::clone(&store), Arc::clone(&metrics), jitter);

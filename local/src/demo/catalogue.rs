@@ -12,6 +12,7 @@ use local_region::pki::write_private;
 use local_region::pod::Site;
 use local_region::programs::program;
 use local_region::vault::VaultServer;
+use local_region::watcher::Watcher;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::process::Command;
@@ -19,9 +20,9 @@ use tokio::process::Command;
 use super::timeline::Timeline;
 
 /// The environment whose regions the demo starts.
-const ENVIRONMENT: &str = "production";
+pub(crate) const ENVIRONMENT: &str = "production";
 
-/// The catalogue as it is for one run: with the addresses at which its Vaults happen to listen.
+/// The catalogue as it is for one run: with the addresses at which its Vaults and watchers happen to listen.
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     folder: PathBuf,
@@ -62,20 +63,55 @@ impl Catalogue {
         let last = self.regions.last().map_or("", String::as_str);
         let of = |name: &str| self.folder.join(ENVIRONMENT).join(format!("{name}.yaml"));
         let text = fs::read_to_string(of(last)).with_context(|| format!("read {}", of(last).display()))?;
-        let kept = |line: &&str| {
-            !["location:", "range:", "kubernetes:", "vault:"].iter().any(|key| line.starts_with(key))
-        };
+        let own = ["location:", "range:", "kubernetes:", "vault:", "watcher:"];
+        let kept = |line: &&str| !own.iter().any(|key| line.starts_with(key));
         let kept: String = text.lines().filter(kept).map(|line| format!("{line}\n")).collect();
         let text = format!("{kept}location: {location}\nrange: {range}\n");
         fs::write(of(name), text).with_context(|| format!("write {}", of(name).display()))
     }
 
-    /// Says in the catalogue where a region's Vault listens.
+    /// Says in the catalogue where a region's Vault listens, and whose certificate it shows.
     pub(crate) fn place(&self, vault: &VaultServer) -> Result<()> {
-        let file = self.folder.join(ENVIRONMENT).join(format!("{}.yaml", vault.name()));
-        let mut text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
-        text.push_str(&format!("vault: {{ address: '{}', in_cluster: false }}\n", vault.url()));
-        fs::write(&file, text).with_context(|| format!("write {}", file.display()))
+        let authorities = self.authorities();
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(&authorities)?;
+        file.write_all(&fs::read(vault.ca_file())?)
+            .with_context(|| format!("write {}", authorities.display()))?;
+        self.say(vault.name(), &format!("vault: {{ address: '{}', in_cluster: false }}", vault.url()))
+    }
+
+    /// Says in the catalogue where a region's watcher listens.
+    pub(crate) fn watched_by(&self, region: &str, watcher: &Watcher) -> Result<()> {
+        self.say(region, &format!("watcher: {{ address: '{}' }}", watcher.url()))
+    }
+
+    fn say(&self, region: &str, line: &str) -> Result<()> {
+        let file = self.folder.join(ENVIRONMENT).join(format!("{region}.yaml"));
+        let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        fs::write(&file, format!("{text}{line}\n")).with_context(|| format!("write {}", file.display()))
+    }
+
+    /// The certificates of the authorities that vouch for the Vaults.
+    pub(crate) fn authorities(&self) -> PathBuf {
+        self.folder.with_file_name("authorities.pem")
+    }
+
+    /// Where the output of `regions` goes.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// The command and its catalogue, as a person types them.
+    pub(crate) fn words(&self) -> String {
+        format!("{} --catalogue {}", self.program.display(), self.folder.display())
+    }
+
+    /// A command line of `regions` on this catalogue; its verb comes next.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--catalogue").arg(&self.folder);
+        // Ctrl-C in a terminal is for the demo, which ends it.
+        command.process_group(0).kill_on_drop(true);
+        command
     }
 
     /// Makes the Vault of the first region what the catalogue wants.
@@ -87,7 +123,7 @@ impl Catalogue {
                 "vault".into(),
                 "apply".into(),
                 format!("{ENVIRONMENT}/{}", vault.name()),
-                format!("--vault-ca={}", vault.ca_file().display()),
+                format!("--vault-ca={}", self.authorities().display()),
                 format!("--vault-token-file={}", token.display()),
             ])
             .await?;
@@ -110,11 +146,9 @@ impl Catalogue {
         (vault, root): Way<'_>,
         others: &[Way<'_>],
     ) -> Result<()> {
-        let mut authorities = fs::read_to_string(vault.ca_file())?;
         let mut arguments = vec!["bootstrap".into(), format!("{ENVIRONMENT}/{}", vault.name())];
         let mut tokens = Vec::new();
         for (vault, token) in [(vault, root)].iter().chain(others) {
-            authorities.push_str(&fs::read_to_string(vault.ca_file())?);
             let token = self.token(vault.name(), token)?;
             arguments.push(format!("--vault-token={}={}", vault.name(), token.display()));
             tokens.push(token);
@@ -123,9 +157,7 @@ impl Catalogue {
             *region != vault.name() && others.iter().all(|(other, _)| other.name() != *region)
         });
         arguments.extend(away.map(|region| format!("--without={region}")));
-        let bundle = self.folder.with_file_name("authorities.pem");
-        fs::write(&bundle, authorities)?;
-        arguments.push(format!("--vault-ca={}", bundle.display()));
+        arguments.push(format!("--vault-ca={}", self.authorities().display()));
         let begun = Instant::now();
         let made = self.run(&arguments).await?;
         timeline.say(
@@ -146,7 +178,7 @@ impl Catalogue {
     }
 
     /// A file with a token, for its owner alone.
-    fn token(&self, region: &str, token: &SecretString) -> Result<PathBuf> {
+    pub(crate) fn token(&self, region: &str, token: &SecretString) -> Result<PathBuf> {
         let file = self.folder.with_file_name(format!("{region}.token"));
         Ok(write_private(&file, token.expose_secret().as_bytes())?)
     }
@@ -157,9 +189,9 @@ impl Catalogue {
             format!("regions {}", arguments.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(" "))
         };
         let mut log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(&self.program);
-        command.arg("--catalogue").arg(&self.folder).args(["--output", "json"]).args(arguments);
-        let ran = command.stdin(Stdio::null()).kill_on_drop(true).output().await.with_context(what)?;
+        let mut command = self.command();
+        command.args(["--output", "json"]).args(arguments);
+        let ran = command.stdin(Stdio::null()).output().await.with_context(what)?;
         writeln!(log, "{}", what())?;
         for text in [&ran.stderr, &ran.stdout] {
             log.write_all(text)?;

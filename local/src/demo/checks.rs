@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use jiff::Timestamp;
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use local_region::documents::ISSUER;
 use local_region::http::StatusCode;
-use local_region::load::{Issue, Target};
+use local_region::load::Issue;
 use local_region::pod::Pod;
 use local_region::vault::Error as VaultError;
 use local_region::wait::wait_until;
@@ -13,8 +16,8 @@ use secrecy::SecretString;
 use secrets_agent_client::Error as AgentError;
 use serde_json::{Value, json};
 
+use super::observer::Change;
 use super::region::Region;
-use super::watcher::Change;
 
 /// A retired version must be gone from an agent within this.
 const GONE: Duration = Duration::from_secs(5);
@@ -52,58 +55,114 @@ pub(crate) async fn former_is_gone(pod: &Pod, document: &str, former: &[u64]) ->
     Ok(gone.await.is_ok())
 }
 
-/// Whether the agents' identity can do no more than it needs to, and the root token nothing.
+/// Whether the identities of agents and of the watcher can do no more than they need to, and the root token nothing.
 pub(crate) async fn rights_are_least(region: &Region) -> Result<bool> {
-    let agent =
-        region.vault.with_token(region.vault.root_token()).login_approle(&region.identities.service).await?;
-    let may_read = agent.read("kv", "service/config", None).await.is_ok();
+    let anybody = region.vault.with_token(region.vault.root_token());
+    let agent = anybody.login_approle(&region.identities.service).await?;
+    let watcher = anybody.login_approle(&region.identities.watcher).await?;
+    let may_read = agent.read("kv", "service/config", None).await.is_ok()
+        && watcher.metadata("kv", "service/config").await.is_ok();
     let refused = [
         agent.put("kv", "service/config", &json!({}), None).await.err(),
         agent.read("kv", "client/probe", None).await.err(),
         agent.read("kv", "client-pending/probe", None).await.err(),
         agent.destroy("kv", "service/config", &[1]).await.err(),
+        watcher.read("kv", "service/config", None).await.err(),
+        watcher.put("kv", "service/config", &json!({}), None).await.err(),
         region.identities.probe.read("kv", "service/clients", None).await.err(),
         region.vault.admin().read("kv", "service/config", None).await.err(),
     ];
-    agent.revoke_self().await?;
+    // They end by themselves otherwise, and may have done so already where everything is slow.
+    let _ = tokio::join!(agent.revoke_self(), watcher.revoke_self());
     let denied = |error: &Option<VaultError>| {
         matches!(error, Some(VaultError::Refused { status: StatusCode::FORBIDDEN, .. }))
     };
     Ok(may_read && refused.iter().all(denied))
 }
 
-/// What tokens showed on both sides of a change, for every pod.
+/// A token of a pod.
+pub(crate) async fn token(pod: &Pod, secret: &SecretString) -> Result<String> {
+    let answer = pod.public.send(local_region::load::token_request(&pod.public, secret)?).await?;
+    let issued: Value = answer.expect(StatusCode::OK)?.json()?;
+    Ok(issued["access_token"].as_str().context("find the token in the answer")?.to_owned())
+}
+
+/// Whether a token verifies by what a pod shows.
+pub(crate) async fn verifies(token: &str, pod: &Pod) -> Result<bool> {
+    let jwks: JwkSet = pod.public.get("/.well-known/jwks.json").await?.expect(StatusCode::OK)?.json()?;
+    let kid = decode_header(token)?.kid.unwrap_or_default();
+    let Some(key) = jwks.find(&kid) else { return Ok(false) };
+    let mut validation = Validation::new(Algorithm::ES256);
+    validation.set_issuer(&[ISSUER]);
+    validation.set_audience(&[ISSUER]);
+    Ok(decode::<Value>(token, &DecodingKey::from_jwk(key)?, &validation).is_ok())
+}
+
+/// A trial of a client's secret.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask {
+    /// The place of the pod.
+    pub(crate) target: usize,
+    pub(crate) sent: Timestamp,
+    pub(crate) received: Timestamp,
+    pub(crate) taken: bool,
+}
+
+/// Something that a pod answered between two moments.
+pub(crate) trait Answered {
+    /// The place of the pod, before the request was sent, and after its answer was read.
+    fn answered(&self) -> (usize, Timestamp, Timestamp);
+}
+
+impl Answered for Issue {
+    fn answered(&self) -> (usize, Timestamp, Timestamp) {
+        (self.target, self.sent, self.received)
+    }
+}
+
+impl Answered for Ask {
+    fn answered(&self) -> (usize, Timestamp, Timestamp) {
+        (self.target, self.sent, self.received)
+    }
+}
+
+/// What answers showed on both sides of a change, for every pod.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sides {
-    /// Tokens that were answered before the agent delivered the change.
+    /// Those that came before the agent delivered the change.
     pub(crate) before: usize,
-    /// Tokens that were asked for after the pod had said that it uses it.
+    /// Those to requests that were sent after the pod had said that it uses it.
     pub(crate) after: usize,
     /// Those of either that were not as they must be.
     pub(crate) wrong: usize,
-    /// Pods for which one of the sides has no token, so that nothing is shown.
+    /// Pods for which one of the sides has none, so that nothing is shown.
     pub(crate) unseen: usize,
 }
 
-/// Compares the tokens of each pod with the moments at which a change was delivered and adopted there.
-pub(crate) fn sides(
-    issues: &[Issue],
-    pods: &[impl AsRef<Target>],
+/// Compares the answers of each pod with the moments at which a change was delivered and adopted there.
+pub(crate) fn sides<A: Answered>(
+    answers: &[A],
+    pods: &[&str],
     changes: &[&Change],
-    former: impl Fn(&Issue) -> bool,
-    new: impl Fn(&Issue) -> bool,
+    former: impl Fn(&A) -> bool,
+    new: impl Fn(&A) -> bool,
 ) -> Sides {
     let mut sides = Sides::default();
     for (index, pod) in pods.iter().enumerate() {
-        let Some(change) = changes.iter().find(|change| change.pod == pod.as_ref().name) else {
+        let Some(change) = changes.iter().find(|change| change.pod == *pod) else {
             sides.unseen += 1;
             continue;
         };
-        let of_pod = || issues.iter().filter(|issue| issue.target == index);
-        let before: Vec<&Issue> = of_pod().filter(|issue| issue.received < change.delivered).collect();
-        let after: Vec<&Issue> = of_pod().filter(|issue| issue.sent > change.adopted).collect();
-        sides.wrong += before.iter().filter(|issue| !former(issue)).count();
-        sides.wrong += after.iter().filter(|issue| !new(issue)).count();
+        let of_pod = || {
+            let all = answers.iter().map(|answer| (answer, answer.answered()));
+            all.filter(|(_, (target, ..))| *target == index)
+        };
+        let before = of_pod().filter(|(_, (_, _, received))| *received < change.delivered);
+        let before: Vec<&A> = before.map(|(answer, _)| answer).collect();
+        let after = of_pod().filter(|(_, (_, sent, _))| *sent > change.adopted);
+        let after: Vec<&A> = after.map(|(answer, _)| answer).collect();
+        sides.wrong += before.iter().filter(|answer| !former(answer)).count();
+        sides.wrong += after.iter().filter(|answer| !new(answer)).count();
         sides.unseen += usize::from(before.is_empty() || after.is_empty());
         sides.before += before.len();
         sides.after += after.len();
@@ -111,16 +170,9 @@ pub(crate) fn sides(
     sides
 }
 
-/// How long until this moment.
-pub(crate) fn until(moment: Timestamp) -> Duration {
-    Duration::try_from(moment.duration_since(Timestamp::now())).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use local_region::http::{Client, Target as Address};
-    use std::sync::Arc;
 
     fn at(millisecond: i64) -> Timestamp {
         Timestamp::from_millisecond(millisecond).unwrap()
@@ -132,9 +184,9 @@ mod tests {
 
     fn change() -> Change {
         Change {
-            document: "signing-keys",
-            rotation: "signing-keys-1",
-            phase: "activate",
+            document: "signing-keys".to_owned(),
+            rotation: "signing-keys-1".to_owned(),
+            phase: "activate".to_owned(),
             region: "eu".to_owned(),
             pod: "eu-1".to_owned(),
             version: 2,
@@ -146,9 +198,7 @@ mod tests {
     }
 
     fn look(issues: &[Issue]) -> Sides {
-        let client = Client::new(Address::Tcp(([127, 0, 0, 1], 1).into()));
-        let pods = [Arc::new(Target::pod("eu-1", "eu", client))];
-        sides(issues, &pods, &[&change()], |issue| issue.kid == "old", |issue| issue.kid == "new")
+        sides(issues, &["eu-1"], &[&change()], |issue| issue.kid == "old", |issue| issue.kid == "new")
     }
 
     #[test]

@@ -8,14 +8,16 @@ use local_region::documents::CLIENT;
 use local_region::pki;
 use secrecy::ExposeSecret;
 
+use super::catalogue::ENVIRONMENT;
+use super::observer::{self, Change};
 use super::report::{self, PodSummary, Spread, Summary, Tokens};
 use super::stage::{Check, Stage};
-use super::{checks, story, watcher};
+use super::{checks, story};
 use local_region::load::Figures;
 
 /// Looks at what the load saw, and puts everything together.
 pub(crate) async fn summarise(
-    stage: &mut Stage<'_>,
+    stage: &Stage<'_>,
     started: Timestamp,
     rate: u32,
     error: Option<anyhow::Error>,
@@ -25,9 +27,10 @@ pub(crate) async fn summarise(
     }
     let figures = Figures::of(&stage.load);
     let tokens = Tokens::of(&stage.load);
-    let adopted = Spread::of(stage.changes.iter().map(|change| change.write_to_adopted_ms));
+    let changes = stage.observer.changes();
+    let adopted = Spread::of(changes.iter().map(|change| change.write_to_adopted_ms));
     if error.is_none() {
-        tokens_changed_in_time(stage);
+        tokens_changed_in_time(stage, &changes);
         let enough = figures.requests >= report::ENOUGH_REQUESTS;
         stage.check(enough, format!("{} requests, at least {}", figures.requests, report::ENOUGH_REQUESTS));
         stage.check(figures.failed == 0, format!("{} requests failed", figures.failed));
@@ -43,11 +46,13 @@ pub(crate) async fn summarise(
         );
     }
     let mut pods = Vec::new();
-    for (pod, target) in stage.pods().zip(&stage.load.targets) {
-        let status = watcher::status(pod).await.ok();
-        pods.push(PodSummary::new(pod, status.as_ref(), target.tally.figures(), &stage.changes));
+    for pod in stage.pods() {
+        let status = observer::status(pod).await.ok();
+        let target = stage.load.targets.iter().find(|target| target.name == pod.name);
+        let load = target.map(|target| target.tally.figures());
+        pods.push(PodSummary::new(pod, status.as_ref(), load, &changes));
     }
-    let checks: Vec<Check> = stage.checks.clone();
+    let checks: Vec<Check> = stage.checks.borrow().clone();
     Summary {
         passed: error.is_none() && checks.iter().all(|check| check.held),
         error: error.map(|error| format!("{error:#}")),
@@ -59,7 +64,8 @@ pub(crate) async fn summarise(
         tokens,
         write_to_adopted_ms: adopted,
         pods,
-        changes: stage.changes.clone(),
+        rotations: stage.rotations.borrow().clone(),
+        changes,
         checks,
     }
 }
@@ -83,34 +89,37 @@ pub(crate) fn explain_how_to_try(stage: &Stage<'_>, folder: &Path, ca_pem: &str)
         eprintln!("  curl {agent}/v1/status");
         eprintln!("  curl --unix-socket {} http://agent/v1/secrets", pod.socket_path().display());
     }
+    let mut words = format!("--env {ENVIRONMENT} --vault-ca {}", stage.catalogue.authorities().display());
+    for region in &stage.regions {
+        let token = stage.catalogue.token(&region.name, region.rotator().token())?;
+        words.push_str(&format!(" --vault-token {}={}", region.name, token.display()));
+        eprintln!(
+            "\n  # what the watcher of {} sees\n  curl {}/v1/region",
+            region.name,
+            region.watcher.url()
+        );
+    }
+    let regions = stage.catalogue.words();
+    eprintln!("\n  # the signing key once more; another secret, or what would be done: --help");
+    eprintln!("  {regions} rotate signing-keys --again {words}");
     Ok(())
 }
 
 /// Tokens on both sides of the change of configuration and of the change of key.
-fn tokens_changed_in_time(stage: &mut Stage<'_>) {
+fn tokens_changed_in_time(stage: &Stage<'_>, changes: &[Change]) {
     let issues = stage.load.issues();
-    let changes = |document, phase| -> Vec<&watcher::Change> {
-        let of = |change: &&watcher::Change| change.document == document && change.phase == phase;
-        stage.changes.iter().filter(of).collect()
+    let pods: Vec<&str> = stage.load.targets.iter().map(|target| target.name.as_str()).collect();
+    let changes = |document, phase| -> Vec<&Change> {
+        let of = |change: &&Change| change.document == document && change.phase == phase;
+        changes.iter().filter(of).collect()
     };
     let (before, after) = story::LIVES;
     let config = changes("config", "write");
-    let lives = checks::sides(
-        &issues,
-        &stage.load.targets,
-        &config,
-        |issue| issue.life == before,
-        |issue| issue.life == after,
-    );
+    let lives =
+        checks::sides(&issues, &pods, &config, |issue| issue.life == before, |issue| issue.life == after);
     let keys = changes("signing-keys", story::ACTIVATE);
     let old = issues.first().map(|issue| issue.kid.clone()).unwrap_or_default();
-    let kids = checks::sides(
-        &issues,
-        &stage.load.targets,
-        &keys,
-        |issue| issue.kid == old,
-        |issue| issue.kid != old,
-    );
+    let kids = checks::sides(&issues, &pods, &keys, |issue| issue.kid == old, |issue| issue.kid != old);
     for (seen, what) in [(lives, "the former life"), (kids, "the old key")] {
         stage.check(
             seen.wrong == 0 && seen.unseen == 0,

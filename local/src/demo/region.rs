@@ -1,21 +1,27 @@
-//! A region of the demo: a Vault, and two pods.
-
-use std::collections::BTreeMap;
+//! A region of the demo: a Vault, a watcher, and two pods.
 
 use anyhow::{Context, Result};
 use local_region::pki::Ca;
 use local_region::pod::{Pod, Site};
-use local_region::vault::{Admin, AppRole, Kv, Storage, VaultServer};
-use serde_json::{Value, json};
+use local_region::vault::{Admin, AppRole, Storage, VaultServer};
+use local_region::watcher::{Watched, Watcher};
+use serde_json::json;
+
+use super::catalogue::Catalogue;
+
+/// What every pod takes, and its watcher watches.
+const SECRETS: [&str; 4] = ["config", "clients", "signing-keys", "tls"];
 
 /// The identities of a region, as the catalogue's AppRoles give them.
 #[derive(Debug)]
 pub(crate) struct Identities {
     /// For the agents.
     pub(crate) service: AppRole,
-    /// For the demo as the one who rotates.
+    /// For the watcher.
+    pub(crate) watcher: AppRole,
+    /// For the command that rotates.
     pub(crate) rotator: Admin,
-    /// For the demo as the client, whose secret a promoter may read.
+    /// For the demo as the client, whose secret a promoter may read, and as who looks at the names of keys.
     pub(crate) probe: Admin,
 }
 
@@ -25,25 +31,25 @@ impl Identities {
         // Shorter than the catalogue's hour: they end while their Vault is frozen, so that the agents have to log
         // in again by themselves.
         let service = root.create_approle("service", json!({"token_ttl": "15s"})).await?;
+        let watcher = root.create_approle("watcher", json!({})).await?;
         let [rotator, promoter] = ["rotator", "promoter"].map(async |role| {
             let role = root.create_approle(role, json!({})).await?;
             anyhow::Ok(root.login_approle(&role).await?)
         });
         let (rotator, probe) = (rotator.await?, promoter.await?);
         root.revoke_self().await.context("give up the root token")?;
-        Ok(Identities { service, rotator, probe })
+        Ok(Identities { service, watcher, rotator, probe })
     }
 }
 
-/// A region: a Vault server of its own, and two pods that take their secrets from it.
+/// A region: a Vault server of its own, two pods that take their secrets from it, and who watches both.
 #[derive(Debug)]
 pub(crate) struct Region {
     pub(crate) name: String,
     pub(crate) vault: VaultServer,
     pub(crate) identities: Identities,
+    pub(crate) watcher: Watcher,
     pub(crate) pods: Vec<Pod>,
-    /// The current version of each document.
-    versions: BTreeMap<&'static str, u64>,
 }
 
 impl Region {
@@ -59,25 +65,19 @@ impl Region {
         Ok(vault)
     }
 
-    /// The region of a Vault that the catalogue has been applied to. Gives up the root token.
-    pub(crate) async fn new(vault: VaultServer) -> Result<Self> {
+    /// The region of a Vault that the catalogue has been applied to, with its watcher and no pod. Gives up the root
+    /// token.
+    pub(crate) async fn new(site: &Site<'_>, catalogue: &Catalogue, vault: VaultServer) -> Result<Self> {
         let name = vault.name().to_owned();
         let identities = Identities::take(&vault.admin()).await;
         let identities = identities.with_context(|| format!("take the identities of {name}"))?;
-        Ok(Region { name, vault, identities, pods: Vec::new(), versions: BTreeMap::new() })
+        let watched = Watched { region: &name, vault: &vault, role: &identities.watcher, secrets: &SECRETS };
+        let watcher = Watcher::start(site, watched)?;
+        catalogue.watched_by(&name, &watcher)?;
+        Ok(Region { name, vault, identities, watcher, pods: Vec::new() })
     }
 
-    /// Takes over the documents that a bootstrap has copied.
-    pub(crate) async fn adopt(&mut self, documents: &[(&'static str, Value)]) -> Result<()> {
-        for (document, _) in documents {
-            let found = self.rotator().read("kv", &format!("service/{document}"), None).await;
-            let found = found.with_context(|| format!("find {document} in {}", self.name))?;
-            self.versions.insert(document, found.version);
-        }
-        Ok(())
-    }
-
-    /// Starts two pods and waits until both are ready.
+    /// Starts two pods and waits until both are ready, and watched.
     pub(crate) async fn start_pods(&mut self, site: &Site<'_>) -> Result<()> {
         for number in 1..=2 {
             let name = format!("{}-{number}", self.name);
@@ -86,7 +86,8 @@ impl Region {
         for pod in &self.pods {
             pod.ready().await?;
         }
-        Ok(())
+        self.watcher.watch(&self.pods)?;
+        Ok(self.watcher.ready().await?)
     }
 
     /// The API of this region's Vault, as the one who rotates.
@@ -94,33 +95,16 @@ impl Region {
         &self.identities.rotator
     }
 
-    /// Writes a document with check-and-set.
-    pub(crate) async fn write(&mut self, document: &'static str, content: &Value) -> Result<Kv> {
-        let current = self.version(document);
-        let path = format!("service/{document}");
-        let written = self.rotator().put("kv", &path, content, Some(current)).await;
-        let written = written.with_context(|| format!("write {document} in {}", self.name))?;
-        self.versions.insert(document, written.version);
-        Ok(written)
-    }
-
-    /// The current version of a document; 0 for none.
-    pub(crate) fn version(&self, document: &str) -> u64 {
-        self.versions.get(document).copied().unwrap_or_default()
-    }
-
-    /// Destroys every version of a document but the current one.
-    pub(crate) async fn destroy_former(&self, document: &str) -> Result<Vec<u64>> {
-        let former: Vec<u64> = (1..self.version(document)).collect();
-        let path = format!("service/{document}");
-        let destroyed = self.rotator().destroy("kv", &path, &former).await;
-        destroyed.with_context(|| format!("destroy former versions of {document} in {}", self.name))?;
-        Ok(former)
+    /// The number of a document's current version.
+    pub(crate) async fn version(&self, document: &str) -> Result<u64> {
+        let metadata = self.rotator().metadata("kv", &format!("service/{document}")).await?;
+        metadata["current_version"].as_u64().with_context(|| format!("find {document} in {}", self.name))
     }
 
     /// Ends everything in order.
     pub(crate) async fn stop(&self) {
-        futures_util::future::join_all(self.pods.iter().map(Pod::stop)).await;
+        let pods = futures_util::future::join_all(self.pods.iter().map(Pod::stop));
+        tokio::join!(pods, self.watcher.stop());
         self.vault.stop().await;
     }
 }

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use secrets_agent_client::wire::Status;
 use serde::Serialize;
 
+use super::observer::Change;
+use super::rotation::Rotation;
 use super::stage::Check;
-use super::watcher::Change;
 use local_region::load::{Figures, Load};
 
 /// The load must be at least this, or little was shown.
@@ -33,6 +34,8 @@ pub(crate) struct Summary {
     pub(crate) tokens: Tokens,
     pub(crate) write_to_adopted_ms: Spread,
     pub(crate) pods: Vec<PodSummary>,
+    /// Each run of `regions rotate`, with its own report.
+    pub(crate) rotations: Vec<Rotation>,
     pub(crate) changes: Vec<Change>,
     pub(crate) checks: Vec<Check>,
 }
@@ -65,8 +68,9 @@ pub(crate) struct PodSummary {
     pub(crate) write_to_adopted_ms: Spread,
     pub(crate) agent_resident_bytes: Option<u64>,
     pub(crate) service_resident_bytes: Option<u64>,
+    /// Nothing for a pod that came later, and was not under load.
     #[serde(flatten)]
-    pub(crate) load: Figures,
+    pub(crate) load: Option<Figures>,
 }
 
 /// What a pod uses at the end.
@@ -107,7 +111,7 @@ impl PodSummary {
     pub(crate) fn new(
         pod: &local_region::pod::Pod,
         status: Option<&Status>,
-        load: Figures,
+        load: Option<Figures>,
         changes: &[Change],
     ) -> Self {
         let document = |secret: &secrets_agent_client::wire::SecretStatus| Document {
@@ -152,23 +156,23 @@ impl Summary {
 
     fn changes_table(&self, text: &mut String) -> std::fmt::Result {
         let pods: Vec<&str> = self.pods.iter().map(|pod| pod.pod.as_str()).collect();
-        write!(text, "\nfrom the write to delivered → adopted, ms\n{:<36}", "document      rotation, phase")?;
+        write!(text, "\nfrom the write to delivered → adopted, ms\n{:<23}", "document      phase")?;
         for pod in &pods {
             write!(text, "{pod:>16}")?;
         }
-        let mut rows: Vec<(&str, &str, &str)> = Vec::new();
+        let mut rows: Vec<(&str, &str)> = Vec::new();
         for change in &self.changes {
-            let row = (change.document, change.rotation, change.phase);
+            let row = (change.document.as_str(), change.phase.as_str());
             if !rows.contains(&row) {
                 rows.push(row);
             }
         }
-        for (document, rotation, phase) in rows {
-            write!(text, "\n{:<36}", format!("{document:<13} {rotation} {phase}"))?;
+        for (document, phase) in rows {
+            write!(text, "\n{:<23}", format!("{document:<13} {phase}"))?;
             for pod in &pods {
                 let found = self.changes.iter().find(|change| {
-                    (change.document, change.rotation, change.phase, change.pod.as_str())
-                        == (document, rotation, phase, pod)
+                    (change.document.as_str(), change.phase.as_str(), change.pod.as_str())
+                        == (document, phase, pod)
                 });
                 let cell = found.map_or_else(String::new, |change| {
                     format!("{:.0} → {:.0}", change.write_to_delivered_ms, change.write_to_adopted_ms)
@@ -192,7 +196,6 @@ impl Summary {
             "p50 / p99 / max ms"
         )?;
         for pod in &self.pods {
-            let Figures { requests, failed, counted_apart, latency_ms, .. } = &pod.load;
             let mut documents = pod.documents.iter().map(|document| {
                 let version = document.version.map_or("none".to_owned(), |version| format!("v{version}"));
                 format!(
@@ -203,14 +206,17 @@ impl Summary {
             });
             let adopted =
                 format!("{:.0} / {:.0}", pod.write_to_adopted_ms.median, pod.write_to_adopted_ms.max);
-            let latency = format!("{:.1} / {:.1} / {:.0}", latency_ms.p50, latency_ms.p99, latency_ms.max);
-            let apart = counted_apart.answered + counted_apart.failed;
-            writeln!(
-                text,
-                "{:<7}{:<42}{adopted:>15}{requests:>10}{failed:>8}{apart:>7}{latency:>22}",
-                pod.pod,
-                documents.next().unwrap_or_default()
-            )?;
+            let document = documents.next().unwrap_or_default();
+            write!(text, "{:<7}{document:<42}{adopted:>15}", pod.pod)?;
+            match &pod.load {
+                Some(Figures { requests, failed, counted_apart, latency_ms, .. }) => {
+                    let latency =
+                        format!("{:.1} / {:.1} / {:.0}", latency_ms.p50, latency_ms.p99, latency_ms.max);
+                    let apart = counted_apart.answered + counted_apart.failed;
+                    writeln!(text, "{requests:>10}{failed:>8}{apart:>7}{latency:>22}")?;
+                }
+                None => writeln!(text, "{:>10}", "none")?,
+            }
             for document in documents {
                 writeln!(text, "{:<7}{document}", "")?;
             }

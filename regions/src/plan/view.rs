@@ -31,6 +31,19 @@ pub struct View {
     pub operators: Vec<Operator>,
 }
 
+impl View {
+    /// The same without what only the gates of a promotion read: most of what a region's watcher says, and nothing to a
+    /// rotation, which keeps the views of every region at once.
+    #[must_use]
+    pub fn without_samples(mut self) -> Self {
+        for service in self.pods.iter_mut().filter_map(|pod| pod.service.as_mut()) {
+            service.answers = BTreeMap::new();
+            service.latency = BTreeMap::new();
+        }
+        self
+    }
+}
+
 /// A process that watches a region.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watcher {
@@ -175,4 +188,37 @@ pub struct Operator {
     pub secret: String,
     /// Milliseconds since it asked last.
     pub idle_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn without_samples_everything_else_stays() {
+        let pod = json!({
+            "name": "p", "uid": "u", "node": null, "phase": "Running", "terminating": false, "agent": null,
+            "agent_error": null, "service_error": null,
+            "service": {
+                "kids": ["k"], "documents": {"tls": 3}, "rejected": [], "ready": true, "degraded": [],
+                "drained": false, "certificate_end": null, "settings": {"leeway": 1.0}, "ceilings": {},
+                "answers": {"/": {"200": 7}}, "latency": {"/": [["0.1", 7]]},
+            },
+        });
+        let now = Timestamp::UNIX_EPOCH;
+        let view = json!({
+            "environment": "e", "region": "r", "watcher": {"name": "w", "start": now, "leads": true},
+            "round": {"began": now, "ended": now}, "secrets": {}, "pods": [pod],
+            "vault": {"state": "ok", "last_contact": null, "error": null},
+        });
+        let view: View = serde_json::from_value(view).unwrap();
+        let mut expected = view.clone();
+        let service = expected.pods[0].service.as_mut().unwrap();
+        assert!(!service.answers.is_empty() && !service.latency.is_empty());
+        service.answers.clear();
+        service.latency.clear();
+        assert_eq!(view.without_samples(), expected);
+    }
 }

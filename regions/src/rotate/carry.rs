@@ -201,6 +201,8 @@ impl<'a, R: Region, A: Audience> Rotator<'a, R, A> {
                 }
                 continue;
             }
+            // Everything is looked at again once the locks are held: so many views need not be kept twice.
+            drop(observed);
             match self.take(&plan).await {
                 Ok(()) => overtaken = 0,
                 Err(Trouble::Locked { by }) => return Ended::Locked { by },
@@ -227,18 +229,31 @@ impl<'a, R: Region, A: Audience> Rotator<'a, R, A> {
         (same.run != self.asking.run).then(|| same.who.clone())
     }
 
-    /// Takes the steps that are planned once the locks of their regions are held.
+    /// Takes the steps that are planned, of a bounded number of regions at a time: a lock lasts for seconds, and what
+    /// is locked first must not have lost it when the last one is.
     async fn take(&mut self, planned: &Plan) -> Result<(), Trouble> {
         let names: BTreeSet<&str> = planned.steps.iter().map(Step::region).collect();
-        let mut held = Vec::new();
         // In the order of names, so that two who lock never wait for each other.
         let mut regions: Vec<&R> =
             self.regions.iter().filter(|region| names.contains(region.name())).collect();
         regions.sort_by_key(|region| region.name());
         let mut taken = Ok(());
+        for some in regions.chunks(AT_ONCE) {
+            taken = worse(taken, self.take_of(some).await);
+            if matches!(taken, Err(Trouble::Locked { .. } | Trouble::Refused(_))) {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Takes the steps of these regions once their locks are held.
+    async fn take_of(&mut self, regions: &[&'a R]) -> Result<(), Trouble> {
+        let mut held = Vec::new();
+        let mut taken = Ok(());
         for region in regions {
             match self.lock(region).await {
-                Ok(()) => held.push(region),
+                Ok(()) => held.push(*region),
                 // What can be locked is gone on with; the others are looked at again.
                 Err(Trouble::Away(why)) => taken = Err(Trouble::Away(why)),
                 Err(trouble) => {

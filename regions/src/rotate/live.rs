@@ -52,10 +52,11 @@ impl Region for Live {
 
     async fn view(&self, asking: &Asking) -> Result<View, Trouble> {
         let watcher = self.watcher.as_ref().map_err(|why| Trouble::Away(why.clone()))?;
-        let mut view = watcher.view(Some(asking)).await.map_err(|unseen| Trouble::Away(unseen.to_string()))?;
+        let mut view =
+            watcher.view(Some(asking)).await.map_err(|unseen| Trouble::Away(unseen.to_string()))?;
         // Whoever was killed on this machine is not at it any more.
         view.operators.retain(|operator| operator.run == asking.run || !who::is_gone(&operator.who));
-        Ok(view)
+        Ok(view.without_samples())
     }
 
     /// By what its pods say of it, if they can be asked. A region that answers and cannot tell is taken for one that

@@ -97,7 +97,9 @@ impl Lock {
 
     /// The record, if it may be written over.
     fn free(&self, found: Record) -> Result<Record, Trouble> {
-        if found.holder.is_empty() || who::is_gone(&found.holder) {
+        // A run's own is one that it could not give back, or whose answer was lost: the region did not answer then.
+        let free = |holder: &str| holder.is_empty() || who::is_own(holder) || who::is_gone(holder);
+        if free(&found.holder) {
             return Ok(found);
         }
         let mut state = self.state.borrow_mut();

@@ -62,8 +62,9 @@ impl Observer {
     }
 
     async fn held<R: Region>(&self, region: &R, request: &Request) -> Result<Held, Trouble> {
+        let before = self.clock();
         let now = region.clock().await?;
-        let ahead = now.duration_since(self.clock());
+        let ahead = ahead(now, before, self.clock());
         let path = format!("service/{}", request.secret);
         let mut found = Found::new();
         found.extend(region.metadata(&path).await?.map(|metadata| (path.clone(), metadata)));
@@ -130,5 +131,30 @@ impl Observer {
         let (time, instant) = self.began;
         let elapsed = SignedDuration::try_from(instant.elapsed()).unwrap_or(SignedDuration::MAX);
         time.checked_add(elapsed).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// How far a Vault's clock is ahead of the operator's, when it was read between these two moments of the operator's: the
+/// least that this can mean, so that a slow answer is not taken for a wrong clock.
+fn ahead(now: Timestamp, before: Timestamp, after: Timestamp) -> SignedDuration {
+    let (least, most) = (now.duration_since(after), now.duration_since(before));
+    SignedDuration::ZERO.clamp(least, most.max(least))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_answer_is_no_wrong_clock() {
+        let at = |millisecond| Timestamp::from_millisecond(millisecond).unwrap();
+        let ms = |now, before, after| ahead(at(now), at(before), at(after)).as_millis();
+        assert_eq!(ms(10_000, 9_990, 10_010), 0);
+        // It was asked, and answered at once; the answer was read seconds later.
+        assert_eq!(ms(10_000, 9_990, 16_000), 0);
+        assert_eq!(ms(10_000, 4_000, 10_010), 0);
+        // Its clock is wrong, whenever it was read meanwhile.
+        assert_eq!(ms(10_000, 4_000, 6_000), 4_000);
+        assert_eq!(ms(10_000, 13_000, 15_000), -3_000);
     }
 }

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use kube::config::Kubeconfig;
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::cluster::error::ClusterError;
 use crate::cluster::{Cluster, Patience, access};
@@ -24,8 +24,8 @@ pub use watched::{SecretStatus, Watched};
 
 /// Bound of one call, and of all that is asked of one region: a region that answers nothing is shown as such
 /// within 3 s, and holds up no other.
-const CALLS: Patience = Patience { call: Duration::from_millis(2_500), tries: 1 };
-const REGION: Duration = Duration::from_millis(2_800);
+const CALLS: Patience = Patience { call: Duration::from_millis(2_400), tries: 1 };
+const REGION: Duration = Duration::from_millis(2_600);
 
 /// Between two looks, where they go on.
 pub const WATCH: Duration = Duration::from_secs(2);
@@ -154,12 +154,14 @@ impl<'a> Reader<'a> {
 
     async fn region(&self, wave: &str, target: &Target) -> RegionStatus {
         let late = || format!("{}: no answer within {} s", target.region, REGION.as_secs_f64());
-        let cluster = self.cluster(target).await;
+        // One end for all of it: a credential plugin that is slow takes its time from what comes after.
+        let end = Instant::now() + REGION;
+        let cluster = self.cluster(target, end).await;
         let found = async {
             match &cluster {
                 None => Ok(None),
                 Some(Err(error)) => Err(error.clone()),
-                Some(Ok(cluster)) => match timeout(REGION, found(cluster)).await {
+                Some(Ok(cluster)) => match timeout_at(end, found(cluster)).await {
                     Ok(Ok(found)) => Ok(Some(found)),
                     Ok(Err(error)) => Err(error.to_string()),
                     Err(_) => Err(late()),
@@ -172,7 +174,7 @@ impl<'a> Reader<'a> {
                 (None, Some(Ok(cluster))) => Watcher::Cluster(cluster.clone()),
                 (None, _) => return Err("its cluster cannot be reached".to_owned()),
             };
-            match timeout(REGION, watcher.view(None)).await {
+            match timeout_at(end, watcher.view(None)).await {
                 Ok(view) => view.map(|view| watched::of(&view)).map_err(|unseen| unseen.to_string()),
                 Err(_) => Err(format!("no answer within {} s", REGION.as_secs_f64())),
             }
@@ -202,10 +204,10 @@ impl<'a> Reader<'a> {
     }
 
     /// The region's cluster; nothing where watchers alone are asked.
-    async fn cluster(&self, target: &Target) -> Option<Result<Cluster, String>> {
+    async fn cluster(&self, target: &Target, end: Instant) -> Option<Result<Cluster, String>> {
         let kubeconfig = self.kubeconfig.as_ref()?;
         let cluster = Cluster::connect(&target.region, &target.context, kubeconfig.clone(), CALLS);
-        Some(match timeout(REGION, cluster).await {
+        Some(match timeout_at(end, cluster).await {
             Ok(cluster) => cluster.map_err(|error| error.to_string()),
             Err(_) => Err(format!("{}: no answer within {} s", target.region, REGION.as_secs_f64())),
         })

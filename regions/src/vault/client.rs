@@ -31,6 +31,12 @@ const CALL: Duration = Duration::from_secs(10);
 const INITIALISE: &str = "sys/init";
 const INITIALISED: Duration = Duration::from_secs(90);
 
+/// How long a connection for patches is kept: they come together, and then for long none.
+const PATCHES: Duration = Duration::from_secs(2);
+
+/// TLS sessions that are kept of one Vault: it is one server, and room is taken for all of them at once.
+const SESSIONS: usize = 4;
+
 /// Type of a merge patch (RFC 7396).
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
@@ -137,14 +143,18 @@ impl Vault {
             status: None,
             reason: reason.to_owned(),
         };
-        let tls = authorities.tls().ok_or_else(|| unfit("TLS cannot be set up"))?;
-        let http = |headers, bound| {
+        let mut tls = authorities.tls().ok_or_else(|| unfit("TLS cannot be set up"))?;
+        tls.resumption = rustls::client::Resumption::in_memory_sessions(SESSIONS);
+        let http = |headers, bound, idle: Option<Duration>| {
             let mut builder = reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
                 .default_headers(headers)
                 .timeout(bound);
+            if let Some(idle) = idle {
+                builder = builder.pool_idle_timeout(idle);
+            }
             let mut base = address.trim_end_matches('/').to_owned();
             if let Some(forward) = &forward {
                 let host = http::Uri::try_from(address).ok().and_then(|uri| uri.host().map(str::to_owned));
@@ -157,8 +167,8 @@ impl Vault {
             Ok(Http::new(&base, http))
         };
         let merge = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(MERGE_PATCH))]);
-        let patient = http(HeaderMap::new(), INITIALISED)?;
-        let (http, patches) = (http(HeaderMap::new(), CALL)?, http(merge, CALL)?);
+        let patient = http(HeaderMap::new(), INITIALISED, None)?;
+        let (http, patches) = (http(HeaderMap::new(), CALL, None)?, http(merge, CALL, Some(PATCHES))?);
         let settings = VaultClientSettingsBuilder::default()
             .address(address)
             .ca_certs(Vec::new())

@@ -132,7 +132,7 @@ impl Rounds {
         }
     }
 
-    /// Asks Vault, and nudges at once where something is new. Whether something is.
+    /// Asks Vault, and nudges at once where something is new or was taken away. Whether something is.
     async fn poll(&self) -> bool {
         let news = self.secrets.poll().await;
         for new in &news {
@@ -141,7 +141,7 @@ impl Rounds {
             self.nudge(all).await;
         }
         let any = !news.is_empty();
-        for new in news {
+        for new in news.into_iter().filter(|new| new.is_new) {
             let _ = self.news.send(new);
         }
         any

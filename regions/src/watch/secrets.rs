@@ -1,6 +1,6 @@
 //! What the region's Vault holds of each secret, asked once a second and before each look at the pods.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,14 +28,19 @@ pub(super) struct Secrets {
 
 struct Known {
     secrets: BTreeMap<String, Secret>,
+    /// The numbers of each secret's versions that can be read.
+    readable: BTreeMap<String, BTreeSet<u64>>,
     health: Health,
 }
 
-/// A version that was not known before.
+/// Something that agents have to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct News {
     pub(super) name: String,
+    /// The current version.
     pub(super) version: Version,
+    /// Whether it was not known before. Otherwise one before it was taken away, and is to be wiped.
+    pub(super) is_new: bool,
     /// Whether a rotation wrote it.
     pub(super) mark: Option<Mark>,
 }
@@ -44,7 +49,7 @@ impl Secrets {
     pub(super) fn new(session: Session, names: Vec<String>) -> Self {
         let health = Health { state: HealthState::Unknown, last_contact: None, error: None };
         let secrets = names.iter().map(|name| (name.clone(), Secret::default())).collect();
-        let known = Mutex::new(Known { secrets, health });
+        let known = Mutex::new(Known { secrets, readable: BTreeMap::new(), health });
         Self { session, names, known, asking: tokio::sync::Mutex::default() }
     }
 
@@ -105,7 +110,7 @@ impl Secrets {
         let mut failed = None;
         for (name, answer) in answers {
             match answer {
-                Ok(found) => news.extend(self.take(name, found)),
+                Ok((found, readable)) => news.extend(self.take(name, found, readable)),
                 Err(error) => failed = Some(error),
             }
         }
@@ -129,12 +134,16 @@ impl Secrets {
         (health.state, health.error) = (state, Some(error));
     }
 
-    /// A secret as the Vault has it now. The names of its keys are read of a version that is not known yet.
-    async fn ask(&self, vault: &Vault, name: &str) -> Result<Secret, VaultError> {
+    /// A secret as the Vault has it now, and which of its versions can be read. The names of its keys are read of a
+    /// version that is not known yet.
+    async fn ask(&self, vault: &Vault, name: &str) -> Result<(Secret, BTreeSet<u64>), VaultError> {
         let path = format!("service/{name}");
         let Some(metadata) = vault.metadata(&path).await? else {
-            return Ok(Secret { absence: Some("was never written".into()), ..Secret::default() });
+            let absence = Some("was never written".into());
+            return Ok((Secret { absence, ..Secret::default() }, BTreeSet::new()));
         };
+        let readable = metadata.versions.iter().filter(|(_, state)| state.readable);
+        let readable = readable.map(|(number, _)| *number).collect();
         let current = metadata
             .versions
             .get(&metadata.version)
@@ -142,23 +151,32 @@ impl Secrets {
         let absence = metadata.absence.map(str::to_owned);
         let known = self.lock().secrets.get(name).cloned().unwrap_or_default();
         if known.current == current && known.absence == absence {
-            return Ok(known);
+            return Ok((known, readable));
         }
         let mark = match (&absence, current) {
             (None, Some(version)) => vault.subkeys(&path, version.version).await?.as_ref().and_then(Mark::of),
             _ => None,
         };
-        Ok(Secret { current, mark, absence, floor: None })
+        Ok((Secret { current, mark, absence, floor: None }, readable))
     }
 
-    fn take(&self, name: &str, found: Secret) -> Option<News> {
+    fn take(&self, name: &str, found: Secret, readable: BTreeSet<u64>) -> Option<News> {
         let mut known = self.lock();
+        let before = known.readable.get(name);
+        let is_less = before.is_some_and(|before| before.difference(&readable).next().is_some());
+        known.readable.insert(name.to_owned(), readable);
         let secret = known.secrets.get_mut(name)?;
         let (former, floor) = (secret.current, secret.floor);
         *secret = found;
         secret.floor = floor.max(secret.current.filter(|_| secret.absence.is_none()));
-        let version = secret.current.filter(|current| Some(*current) != former)?;
-        Some(News { name: name.to_owned(), version, mark: secret.mark.clone() })
+        let version = secret.current?;
+        let is_new = Some(version) != former;
+        (is_new || is_less).then(|| News {
+            name: name.to_owned(),
+            version,
+            is_new,
+            mark: secret.mark.clone(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

@@ -100,7 +100,8 @@ async fn a_region_whose_watcher_answers_and_cannot_tell_is_not_left_out() {
 
 /// Answers every request with 503, as what stands before a watcher that is not there.
 async fn unavailable(listener: TcpListener) {
-    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno";
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno";
     loop {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = [0; 4096];

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use local_region::http::StatusCode;
+use local_region::pod::Pod;
 use local_region::process::Signal;
 use local_region::wait::wait_until;
 use serde_json::{Value, json};
@@ -109,6 +110,23 @@ async fn it_survives_its_vault_and_its_pods_and_keeps_the_floor() {
     world.eu.watcher.stop().await;
     assert!(world.eu.watcher.process().status().unwrap().success());
     world.logs_hold_no_value();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_destroyed_is_wiped_from_every_agent_within_moments() {
+    let world = World::start(2).await;
+    let config = world.eu.read("config").await;
+    world.eu.admin().put("kv", "service/config", &config, None).await.unwrap();
+    world.eu.uses("config").await;
+    let held = async |pod: &Pod| pod.socket.get_version("config", 1).await.is_ok();
+    for pod in &world.eu.pods {
+        assert!(held(pod).await, "{}: the former version stays readable until it is taken away", pod.name);
+    }
+    world.eu.admin().destroy("kv", "service/config", &[1]).await.unwrap();
+    // Agents look by themselves every five minutes: somebody told them.
+    for pod in &world.eu.pods {
+        wait_until("the former version to be wiped", SOON, async || !held(pod).await).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -221,9 +221,11 @@ impl Tokens {
         denied
     }
 
-    /// Renews the token for as long as the agent runs.
-    pub(crate) async fn keep(&self) {
+    /// Renews the token for as long as the agent runs. One that ended while Vault was away is had again as soon as
+    /// Vault is back, since nobody else may ask for long. `told` hears that Vault is away, and that it is back.
+    pub(crate) async fn keep(&self, told: impl Fn(Result<(), &Failure>)) {
         let mut failures = 0;
+        let mut away = false;
         let mut keep_away = Duration::ZERO;
         loop {
             let token = self.held.lock().await.token.clone();
@@ -234,6 +236,19 @@ impl Tokens {
                 Some(if failures > 0 { planned.min(retry).max(keep_away) } else { planned })
             });
             let (Some(token), Some(wait)) = (token, wait) else {
+                if away {
+                    match self.get().await {
+                        Ok(_) => {
+                            (failures, away) = (0, false);
+                            told(Ok(()));
+                        }
+                        Err(failure) => {
+                            told(Err(&failure));
+                            self.wait().await;
+                        }
+                    }
+                    continue;
+                }
                 // Nothing that could be renewed: until a login gives something.
                 self.changed.notified().await;
                 failures = 0;
@@ -242,12 +257,17 @@ impl Tokens {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.changed.notified() => {
-                    failures = 0;
+                    (failures, away) = (0, false);
                     continue;
                 }
             }
             match self.renew(&token).await {
-                Ok(()) => failures = 0,
+                Ok(()) => {
+                    failures = 0;
+                    if std::mem::take(&mut away) {
+                        told(Ok(()));
+                    }
+                }
                 Err(failure) => {
                     failures += 1;
                     keep_away = failure.retry_after().unwrap_or_default();
@@ -260,7 +280,10 @@ impl Tokens {
                         Failure::Denied { denial: Denial::Permission, .. } | Failure::Refused { .. } => {
                             self.no_longer_renewable(&token).await;
                         }
-                        _ => {}
+                        failure => {
+                            away = true;
+                            told(Err(&failure));
+                        }
                     }
                 }
             }

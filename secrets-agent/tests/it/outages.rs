@@ -10,6 +10,7 @@ use local_region::proxy::{AnswerProxy, FaultProxy, Mode, Rule};
 use local_region::wait::wait_until;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use secrets_agent_client::wire::{SecretList, SecretState, VaultState};
+use serde_json::json;
 
 use crate::scenario::{Agent, Outcome, SOON, Scenario};
 
@@ -58,6 +59,24 @@ async fn frozen() -> Outcome {
     agent.sees(VaultState::Unreachable).await?;
     scenario.vault.resume()?;
     catches_up(&scenario, &agent).await
+}
+
+#[tokio::test]
+async fn frozen_while_nobody_asks_for_anything() -> Outcome {
+    let scenario = Scenario::with_role(json!({"token_ttl": "2s"})).await?;
+    let agent = scenario.agent().await?;
+    scenario.vault.pause()?;
+    // The token cannot be renewed, and ends.
+    agent.sees(VaultState::Unreachable).await?;
+    wait_until("a login that fails", SOON, async || {
+        agent.metric("secrets_agent_login_failures_total").await.is_ok_and(|count| count >= 1.0)
+    })
+    .await?;
+    assert_eq!(agent.value().await?, "one");
+    scenario.vault.resume()?;
+    agent.recovered().await?;
+    assert_eq!(agent.metric("secrets_agent_logins_total").await?, 2.0);
+    Ok(())
 }
 
 #[tokio::test]

@@ -26,12 +26,8 @@ pub(super) async fn write(admin: &Admin, order: &Order, public: &Ca) -> Result<(
         ("service/signing-keys", documents::signing_keys(&first, &[&key])),
         (&format!("client/{}", documents::CLIENT), json!({"secret": secret.expose_secret()})),
     ];
-    for (path, mut document) in documents {
-        // They are what people wrote: nobody has to end a rotation that brought them.
-        if let Some(document) = document.as_object_mut() {
-            document.remove("rotation");
-        }
-        admin.put("kv", path, &document, Some(0)).await?;
+    for (path, document) in documents {
+        admin.put("kv", path, &documents::unmarked(document), Some(0)).await?;
     }
     Ok(())
 }
