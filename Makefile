@@ -118,7 +118,7 @@ simulate: setup ## rotations under a virtual clock while things go wrong at rand
 lint: setup lint-tree lint-claims $(deny) ## formatter, clippy with warnings as errors, rules for dependencies, the chart's manifests
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
-	@cargo clippy --workspace --features service/faults --lib --tests -- -D warnings
+	@cargo clippy --workspace --all-targets --features service/faults -- -D warnings
 	@$(deny) --log-level error check bans licenses sources
 	@k8s/tests/run --lint
 
