@@ -38,6 +38,7 @@ test-rust: setup ## the Rust programs, against the real Vault
 	@target/debug/local-region tools
 	@local/tools/helm/path >/dev/null
 	@cargo test --workspace --no-fail-fast
+	@cargo test --workspace --features service/faults --lib faults
 
 .PHONY: test-chart
 test-chart: setup ## the chart: lint, values, manifests of every region, what must be refused, a real API server
@@ -65,6 +66,7 @@ e2e: setup ## the chart in two real regions of two nodes, under load: rollouts, 
 	@local/tools/nodes
 	@cargo build --workspace
 	@local/tools/platform production 2
+	@local/images/faulty production
 	@code=0; cargo test --workspace --test e2e -- --ignored --test-threads=1 --nocapture --skip soak:: || code=$$?; \
 	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
 
@@ -116,6 +118,7 @@ simulate: setup ## rotations under a virtual clock while things go wrong at rand
 lint: setup lint-tree lint-claims $(deny) ## formatter, clippy with warnings as errors, rules for dependencies, the chart's manifests
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
+	@cargo clippy --workspace --all-targets --features service/faults -- -D warnings
 	@$(deny) --log-level error check bans licenses sources
 	@k8s/tests/run --lint
 

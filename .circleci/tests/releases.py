@@ -1,5 +1,6 @@
 """make release and make promote, against a real registry: what is pushed is what is found, once for each commit."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -108,7 +109,7 @@ class Checkout:
         config.git(self.folder, "commit", "--quiet", "--message", message)
 
 
-def layout(folder, name, version):
+def layout(folder, name, version, more=b""):
     """An OCI layout with one file in one layer; gives the manifest's digest."""
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
@@ -120,12 +121,13 @@ def layout(folder, name, version):
 
     layer = BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as archive:
-        content = f"{name} {version}".encode()
+        content = f"{name} {version}".encode() + more
         member = tarfile.TarInfo(name)
         member.size = len(content)
         archive.addfile(member, BytesIO(content))
-    layer = blob(layer.getvalue(), "layer.v1.tar")
-    image = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}}
+    content_id = "sha256:" + hashlib.sha256(layer.getvalue()).hexdigest()
+    layer = blob(gzip.compress(layer.getvalue()), "layer.v1.tar+gzip")
+    image = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [content_id]}}
     manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
                 "config": blob(json.dumps(image).encode(), "config.v1+json"), "layers": [layer]}
     entry = blob(json.dumps(manifest).encode(), "manifest.v1+json")
@@ -278,6 +280,25 @@ def an_image_that_is_not_the_pinned_one_is_refused(checkout):
     assert checkout.run("find")[0] == 1, "the chart was pushed all the same"
 
 
+def a_service_that_plays_faults_is_refused(checkout):
+    """The text by which such a program is known stands in what it is made from."""
+    version = checkout.build()
+    out = checkout.folder / "target/images"
+    shutil.rmtree(out / "service")
+    faults = (config.ROOT / "service/src/http/faults.rs").read_bytes()
+    digest = layout(out / "service", "service", version, faults)
+    file = out / "images.yaml"
+    content = file.read_text()
+    file.write_text(re.sub(r"(/service@)sha256:[0-9a-f]{64}", rf"\g<1>{digest}", content))
+    code, _, error = checkout.run("release")
+    assert code == 1 and "this service plays faults on purpose" in error, (code, error)
+    assert "pushing" not in error and checkout.run("find")[0] == 1, "it was pushed all the same"
+    # Nor is its image taken for the service's by its name.
+    file.write_text(content.replace("/service@", "/service-with-faults@"))
+    code, _, error = checkout.run("release")
+    assert code == 1 and "service was built for" in error, (code, error)
+
+
 def another_repository_is_refused(checkout):
     elsewhere = checkout.registry.repository.replace("meridian", "other")
     code, _, error = checkout.run("release", IMAGE_REPOSITORY=elsewhere)
@@ -297,7 +318,7 @@ CHECKS = [
     nothing_is_found_before, what_is_pushed_is_found, a_second_release_changes_nothing, promotion_is_by_digest,
     each_verb_is_given_what_it_takes, what_has_another_form_reaches_no_command, the_token_for_vault_is_in_no_argument,
     a_long_job_has_a_newer_token, *signing.CHECKS, changes_that_are_not_committed_are_refused, another_commit_needs_another_build,
-    an_image_that_is_not_the_pinned_one_is_refused, another_repository_is_refused,
+    a_service_that_plays_faults_is_refused, an_image_that_is_not_the_pinned_one_is_refused, another_repository_is_refused,
     a_registry_that_is_away_is_not_an_empty_one,
 ]
 

@@ -127,8 +127,10 @@ impl Tally {
             Err(failure) => failure,
         };
         counts.failed += 1;
-        if counts.failures.len() < KEPT {
-            counts.failures.push(format!("{kind:?}: {failure}").to_lowercase());
+        let failure = format!("{kind:?}: {failure}").to_lowercase();
+        // Each once, so that many of one sort do not hide another.
+        if counts.failures.len() < KEPT && !counts.failures.contains(&failure) {
+            counts.failures.push(failure);
         }
     }
 
@@ -223,6 +225,19 @@ mod tests {
         let figures = tally.figures();
         assert_eq!(figures.failures, ["token: before", "token: after"]);
         assert_eq!(figures.counted_apart, Apart { answered: 1, failed: 1 });
+    }
+
+    #[test]
+    fn many_failures_of_one_sort_do_not_hide_another() {
+        let tally = Tally::default();
+        for failure in ["500", "500", "500", "500", "500", "500", "reset"] {
+            tally.note(Kind::Region, Instant::now(), Err(failure.to_owned()));
+        }
+        let figures = tally.figures();
+        assert_eq!(
+            (figures.failed, figures.failures),
+            (7, vec!["region: 500".into(), "region: reset".into()])
+        );
     }
 
     #[test]

@@ -34,18 +34,27 @@ pub(crate) async fn nobody_notices_with<T>(
     what: &str,
     happens: impl AsyncFnOnce(Arc<Load>) -> T,
 ) -> T {
+    let (happened, load) = under_load(world, what, happens).await;
+    let (figures, refusals) = (Figures::of(&load), load.verdicts.refusals());
+    assert_eq!((figures.failed, figures.failures), (0, Vec::new()));
+    assert_eq!(refusals, Vec::<String>::new());
+    happened
+}
+
+/// Lets something happen while clients ask, tells what they saw, and gives them.
+pub(crate) async fn under_load<T>(
+    world: &World,
+    what: &str,
+    happens: impl AsyncFnOnce(Arc<Load>) -> T,
+) -> (T, Arc<Load>) {
     let load = load(world).await;
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(Arc::clone(&load).run(RATE, stopped));
     let happened = happens(Arc::clone(&load)).await;
-    let enough = async || {
-        let due = load.due();
-        if due >= REQUESTS { Ok(()) } else { Err(format!("{due} requests")) }
-    };
-    wait_until("ten thousand requests", ENOUGH, enough).await.unwrap();
+    comes_due(&load, REQUESTS).await;
     stop.send_replace(true);
     running.await.unwrap();
-    let (figures, refusals) = (Figures::of(&load), load.verdicts.refusals());
+    let figures = Figures::of(&load);
     println!(
         "{what}: {} requests, {} lost ({} kept connections found closed); {} verifications, {} refused; ms: median \
          {:.1}, 99 % {:.1}, longest {:.0}",
@@ -58,10 +67,17 @@ pub(crate) async fn nobody_notices_with<T>(
         figures.latency_ms.p99,
         figures.latency_ms.max
     );
-    assert_eq!((figures.failed, figures.failures), (0, Vec::new()));
-    assert_eq!(refusals, Vec::<String>::new());
     assert!(load.verdicts.verified() > 0);
-    happened
+    (happened, load)
+}
+
+/// Waits until so many requests have come due since the load began.
+pub(crate) async fn comes_due(load: &Load, requests: u64) {
+    let enough = async || {
+        let due = load.due();
+        if due >= requests { Ok(()) } else { Err(format!("{due} requests")) }
+    };
+    wait_until(format!("{requests} requests"), ENOUGH, enough).await.unwrap();
 }
 
 async fn load(world: &World) -> Arc<Load> {

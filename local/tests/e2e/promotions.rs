@@ -2,6 +2,7 @@
 //! come back.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,11 +12,13 @@ use local_region::programs::program;
 use local_region::tools;
 use local_region::wait::wait_until;
 use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Command;
 use tokio::sync::watch;
 
-use crate::load::nobody_notices;
-use crate::world::{DEPLOYMENT, ENVIRONMENT, World};
+use crate::load::{comes_due, nobody_notices, under_load};
+use crate::world::{DEPLOYMENT, ENVIRONMENT, SETTLES, World, ready};
 
 /// How often the entry asks each region. Cloud DNS takes 30 s at least; what is tested does not hang on it.
 const EVERY: Duration = Duration::from_secs(1);
@@ -27,6 +30,8 @@ const LATE: Duration = Duration::from_secs(15);
 struct Ran {
     code: Option<i32>,
     said: String,
+    /// Its progress, each line with the moment at which it was told.
+    told: Vec<(Instant, String)>,
     took: Duration,
 }
 
@@ -39,8 +44,20 @@ impl Ran {
 
     #[track_caller]
     fn says(&self, text: &str) -> &Self {
-        assert!(self.said.contains(text), "{text:?} is not in\n{}", self.said);
+        self.says_any(&[text])
+    }
+
+    #[track_caller]
+    fn says_any(&self, texts: &[&str]) -> &Self {
+        assert!(texts.iter().any(|text| self.said.contains(text)), "{texts:?} is not in\n{}", self.said);
         self
+    }
+
+    /// When a line was told that holds this text, for the first time.
+    #[track_caller]
+    fn when(&self, text: &str) -> Instant {
+        let found = self.told.iter().find(|(_, line)| line.contains(text));
+        found.unwrap_or_else(|| panic!("{text:?} was not told in\n{}", self.said)).0
     }
 }
 
@@ -62,10 +79,21 @@ async fn regions(world: &World, arguments: &[&str]) -> Ran {
         }
     }
     let began = Instant::now();
-    let output = command.kill_on_drop(true).output().await.unwrap();
-    let said =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    Ran { code: output.status.code(), said, took: began.elapsed() }
+    let mut running =
+        command.kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (stdout, stderr) = (running.stdout.take().unwrap(), running.stderr.take().unwrap());
+    let (results, told, ended) = tokio::join!(lines(stdout), lines(stderr), running.wait());
+    let all = results.iter().chain(&told).map(|(_, line)| format!("{line}\n"));
+    Ran { code: ended.unwrap().code(), said: all.collect(), told, took: began.elapsed() }
+}
+
+/// Every line, with the moment at which it came.
+async fn lines(from: impl AsyncRead + Unpin) -> Vec<(Instant, String)> {
+    let (mut lines, mut seen) = (BufReader::new(from).lines(), Vec::new());
+    while let Some(line) = lines.next_line().await.unwrap() {
+        seen.push((Instant::now(), line));
+    }
+    seen
 }
 
 async fn promote(world: &World, release: &Path) -> Ran {
@@ -136,24 +164,134 @@ async fn a_good_release_and_the_way_back_lose_no_request() {
     regions(&world, &["history", "--env", ENVIRONMENT]).await.expect(0).says("9.0.1");
 }
 
+/// A bad release, and the regions that run a good one.
+struct Bad {
+    world: World,
+    release: PathBuf,
+    before: Vec<Value>,
+    _folder: TempDir,
+}
+
+impl Bad {
+    /// A good release is promoted, and this bad one made of it.
+    async fn made_by(change: impl FnOnce(&Path)) -> Self {
+        let world = World::open().await;
+        let folder = tempfile::tempdir().unwrap();
+        let good = changed(folder.path(), "9.1.0", |_| {}).await;
+        promote(&world, &good).await.expect(0);
+        let before = specs(&world).await;
+        let release = changed(folder.path(), "9.1.1", change).await;
+        Self { world, release, before, _folder: folder }
+    }
+
+    /// It is caught in wave one for one of these reasons and undone, and wave two is not touched.
+    async fn is_undone(&self, what: &str, reasons: &[&str]) -> Ran {
+        let ran = promote(&self.world, &self.release).await.expect(3);
+        ran.says_any(reasons).says("untouched");
+        println!("{what}: undone after {:.1} s in all", ran.took.as_secs_f64());
+        ran
+    }
+
+    /// Every region runs what it ran, and nothing else.
+    async fn is_gone(&self) {
+        assert_eq!(self.before, specs(&self.world).await);
+        for place in self.world.places() {
+            place.settled(2).await;
+        }
+    }
+}
+
 /// A bad release is caught in wave one and undone; nobody notices, and wave two is not touched.
 async fn is_undone(what: &str, why: &str, change: impl FnOnce(&Path)) {
-    let world = World::open().await;
-    let folder = tempfile::tempdir().unwrap();
-    let good = changed(folder.path(), "9.1.0", |_| {}).await;
-    promote(&world, &good).await.expect(0);
-    let before = specs(&world).await;
-    let bad = changed(folder.path(), "9.1.1", change).await;
-    nobody_notices(&world, what, async {
-        let ran = promote(&world, &bad).await.expect(3);
-        ran.says(why).says("untouched");
-        println!("{what}: undone after {:.1} s in all", ran.took.as_secs_f64());
+    is_undone_for(what, &[why], change).await;
+}
+
+async fn is_undone_for(what: &str, reasons: &[&str], change: impl FnOnce(&Path)) {
+    let bad = Bad::made_by(change).await;
+    nobody_notices(&bad.world, what, bad.is_undone(what, reasons)).await;
+    bad.is_gone().await;
+}
+
+/// A release that takes traffic and fails some of it on purpose is caught in wave one and undone. Its clients see what
+/// it answers, in the region of wave one and until its pods are gone: nowhere else, never later, and nothing else.
+async fn is_undone_at_the_cost_of(answers: &str, what: &str, reasons: &[&str], fault: (&str, &str)) {
+    let bad = Bad::made_by(|chart| plays(chart, fault)).await;
+    let first = bad.world.eu();
+    let region = &first.region.name;
+    let image = faulty();
+    let meets_clients = async || {
+        let is_bad = |pod: &Value| {
+            let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+            ready(pod) && containers.map(|one| &one["image"]).any(|used| *used == image.as_str())
+        };
+        first.pods().await.iter().any(is_bad)
+    };
+    let ((cost, unverified), load) = under_load(&bad.world, what, async |load| {
+        let met = async {
+            wait_until("a bad pod to be ready", SETTLES, meets_clients).await.unwrap();
+            Instant::now()
+        };
+        let (ran, met) = tokio::join!(bad.is_undone(what, reasons), met);
+        bad.is_gone().await;
+        let (gone, after) = (Instant::now(), |then: Instant| then.duration_since(met).as_secs_f64());
+        println!(
+            "{what}: from the first bad pod that was ready: decided after {:.1} s, the former release everywhere after \
+             {:.1} s, the last bad pod gone after {:.1} s; the wave began {:.1} s before",
+            after(ran.when("back to the former release")),
+            after(ran.when("the former release runs again")),
+            after(gone),
+            met.duration_since(ran.when("wave first")).as_secs_f64()
+        );
+        let seen = (failed(&load, |target| target == region), load.verdicts.unverifiable_so_far());
+        comes_due(&load, load.due() + AFTERWARDS).await;
+        seen
     })
     .await;
-    assert_eq!(before, specs(&world).await);
-    for place in world.places() {
-        place.settled(2).await;
-    }
+    println!(
+        "{what}: {cost} requests met such an answer in {region}, {unverified} verifications its JWKS; none of the \
+         {AFTERWARDS} and more since it was gone"
+    );
+    assert_eq!(failed(&load, |target| target != region), 0, "{:?}", Figures::of(&load).failures);
+    assert_eq!(failed(&load, |target| target == region), cost, "requests failed after it was gone");
+    assert_eq!(load.verdicts.unverifiable_so_far(), unverified, "tokens failed after it was gone");
+    let others = Figures::of(&load).failures.into_iter().filter(|failure| !failure.contains(answers));
+    assert_eq!(others.collect::<Vec<_>>(), Vec::<String>::new());
+    let of_region = format!("with the jwks of {region} ");
+    let by_jwks = |refusal: &String| {
+        let refusal = refusal.to_lowercase();
+        refusal.contains(&of_region) && refusal.contains(answers)
+    };
+    let refusals = load.verdicts.refusals();
+    assert!(refusals.iter().all(by_jwks), "{refusals:?}");
+}
+
+/// Requests that must all be answered once a bad release is gone.
+const AFTERWARDS: u64 = 2_000;
+
+/// How many requests failed in regions of these names.
+fn failed(load: &Load, of: impl Fn(&String) -> bool) -> u64 {
+    load.targets.iter().filter(|target| of(&target.region)).map(|target| target.tally.failed()).sum()
+}
+
+/// The image of a service that plays faults on purpose.
+fn faulty() -> String {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/images-faulty/reference");
+    let read = std::fs::read_to_string(file);
+    let reference = read.unwrap_or_else(|error| {
+        panic!("read {file}: {error}; `local/images/faulty {ENVIRONMENT}` makes it, and so does `make e2e`")
+    });
+    reference.trim().to_owned()
+}
+
+/// Makes a release play a fault: a key of `[faults]`, and its value.
+fn plays(chart: &Path, (key, value): (&str, &str)) {
+    let text = std::fs::read_to_string(chart.join("images.yaml")).unwrap();
+    let image = text.lines().find(|line| line.starts_with("service: ")).unwrap();
+    let text = text.replace(image, &format!("service: {}", faulty()));
+    std::fs::write(chart.join("images.yaml"), text).unwrap();
+    let format = "SERVICE__LOG__FORMAT\n    value: json";
+    let more = format!("{format}\n  - name: SERVICE__FAULTS__{key}\n    value: \"{value}\"");
+    replace(&chart.join("templates/_service.tpl"), format, &more);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,6 +347,27 @@ async fn an_agent_that_cannot_log_in_is_undone() {
         impatient(chart);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make e2e"]
+async fn a_release_with_five_percent_errors_is_undone() {
+    let reasons = ["answers had a status of 500 or above", "own transactions failed"];
+    is_undone_at_the_cost_of("500 internal server error", "5 % errors", &reasons, ("ERRORS", "0.05")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make e2e"]
+async fn a_release_that_is_slow_is_undone() {
+    let reasons = ["answers were slower than latency_p99", "own transactions were slower than latency_p99"];
+    is_undone_for("ready but slow", &reasons, |chart| plays(chart, ("DELAY", "400ms"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make e2e"]
+async fn a_release_that_refuses_good_clients_is_undone() {
+    let reasons = ["answers had a status from 400 to 499", "own transactions failed"];
+    is_undone_at_the_cost_of("401 unauthorized", "401 for good clients", &reasons, ("REFUSE", "true")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@
 mod dynamic;
 mod layers;
 mod raw;
-mod values;
+pub(crate) mod values;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use dynamic::{Ceilings, Dynamic, Oauth};
 
+#[cfg(feature = "faults")]
+use crate::http::faults::Faults;
 use layers::Layers;
 use raw::Raw;
 
@@ -43,6 +45,9 @@ pub struct Configuration {
     pub shutdown: Shutdown,
     /// How log lines are written.
     pub log_format: LogFormat,
+    /// What is played on purpose.
+    #[cfg(feature = "faults")]
+    pub(crate) faults: Faults,
     layers: Layers,
 }
 
@@ -213,6 +218,8 @@ impl Configuration {
             ceilings: raw.ceilings.into(),
             shutdown: Shutdown { accept_for: raw.shutdown.accept_for.0, drain_for: raw.shutdown.drain_for.0 },
             log_format: raw.log.format,
+            #[cfg(feature = "faults")]
+            faults: raw.faults,
             layers,
         };
         // What the document will lie over is checked now, while somebody is looking.

@@ -21,6 +21,8 @@ pub(super) struct Raw {
     pub(super) ceilings: Ceilings,
     pub(super) shutdown: Shutdown,
     pub(super) log: Log,
+    #[cfg(feature = "faults")]
+    pub(super) faults: crate::http::faults::Faults,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 /// A length of time, written as `250ms`, `3s`, `1h 30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Span(pub(super) Duration);
+pub(crate) struct Span(pub(crate) Duration);
 
 /// A whole number, also when it is written in quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ fn plain(text: &str) -> Option<String> {
 }
 
 /// Reads a string with a function; what was found is not told, what is expected is.
-struct Parsed<T>(&'static str, fn(&str) -> Option<T>);
+pub(crate) struct Parsed<T>(pub(crate) &'static str, pub(crate) fn(&str) -> Option<T>);
 
 impl<T> Visitor<'_> for Parsed<T> {
     type Value = T;

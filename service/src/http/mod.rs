@@ -1,6 +1,8 @@
 //! The public interface.
 
 mod body;
+#[cfg(feature = "faults")]
+pub(crate) mod faults;
 mod front;
 mod problem;
 mod request_id;

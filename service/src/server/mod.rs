@@ -113,7 +113,10 @@ fn public(
         .http1_only()
         .accept_error_handler(|_, error| debug!(%error, "connection not accepted"));
     server.http_builder().http1().max_buf_size(MAX_HEADER);
-    let front = Front::new(Arc::clone(state), router(Arc::clone(state)));
+    let routes = router(Arc::clone(state));
+    #[cfg(feature = "faults")]
+    let routes = crate::http::faults::before(routes, state);
+    let front = Front::new(Arc::clone(state), routes);
     Ok(server.serve(service_fn(move |_: SocketAddr| {
         let front = front.clone();
         async move { Ok::<_, std::convert::Infallible>(front) }

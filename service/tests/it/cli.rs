@@ -59,6 +59,9 @@ fn the_environment_wins_over_the_file_and_errors_name_the_variable() {
     });
     let unknown = told(&service(&["check-config"], &[("SERVICE__HTTP__BODI_LIMIT", "1")]));
     assert!(unknown.contains("environment variable SERVICE__HTTP__BODI_LIMIT: unknown key"), "{unknown}");
+    // Faults on purpose are of a build of their own.
+    let faults = told(&service(&["check-config"], &[("SERVICE__FAULTS__ERRORS", "0.05")]));
+    assert!(faults.contains("environment variable SERVICE__FAULTS: unknown key `faults`"), "{faults}");
     let v6 = service(&["check-config"], &[("SERVICE__PUBLIC__LISTEN", "[::1]:8080")]);
     assert_eq!(v6.status.code(), Some(0), "{}", told(&v6));
 }
