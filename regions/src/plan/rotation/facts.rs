@@ -24,8 +24,13 @@ impl Salt {
 
     /// The fingerprint of a document without its mark. Two documents have the same if they say the same.
     pub fn fingerprint(&self, document: &Value) -> Fingerprint {
+        self.without(document, &[])
+    }
+
+    /// The same, without fields of this name in what the document holds.
+    fn without(&self, document: &Value, fields: &[&str]) -> Fingerprint {
         let mut hash = Sha256::new_with_prefix(self.0);
-        feed(&mut hash, document, true);
+        feed(&mut hash, document, &[ROTATION], fields);
         Fingerprint(hash.finalize().into())
     }
 }
@@ -36,8 +41,9 @@ impl fmt::Debug for Salt {
     }
 }
 
-/// Feeds a value to a hash, so that no two values feed the same.
-fn feed(hash: &mut Sha256, value: &Value, outermost: bool) {
+/// Feeds a value to a hash, so that no two values feed the same, without fields of this name in it, and of those in what
+/// it holds.
+fn feed(hash: &mut Sha256, value: &Value, without: &[&str], within: &[&str]) {
     let mut text = |kind: &[u8], text: &str| {
         hash.update(kind);
         hash.update((text.len() as u64).to_be_bytes());
@@ -50,15 +56,15 @@ fn feed(hash: &mut Sha256, value: &Value, outermost: bool) {
         Value::String(string) => text(b"s", string),
         Value::Array(items) => {
             text(b"a", &items.len().to_string());
-            items.iter().for_each(|item| feed(hash, item, false));
+            items.iter().for_each(|item| feed(hash, item, within, within));
         }
         Value::Object(fields) => {
-            let counted = |key: &&String| !outermost || *key != ROTATION;
+            let counted = |key: &&String| !without.contains(&key.as_str());
             text(b"o", &fields.keys().filter(counted).count().to_string());
             for key in fields.keys().filter(counted) {
                 hash.update((key.len() as u64).to_be_bytes());
                 hash.update(key.as_bytes());
-                feed(hash, &fields[key], false);
+                feed(hash, &fields[key], within, within);
             }
         }
     }
@@ -142,7 +148,13 @@ pub fn of_document(kind: SecretKind, document: &Value, salt: &Salt) -> Facts {
         SecretKind::Keyset => keys(document).map_or_else(Content::Broken, Content::Keys),
         SecretKind::Clients => clients(document).map_or_else(Content::Broken, Content::Clients),
     };
-    Facts { mark: Mark::of(document), body: salt.fingerprint(document), content }
+    // Since when a key is in its state is for people. Two operators who take a rotation back, each in a region that the
+    // other does not reach, write other times and mean the same.
+    let body = match kind {
+        SecretKind::Keyset => salt.without(document, &["since"]),
+        SecretKind::Value | SecretKind::Clients => salt.fingerprint(document),
+    };
+    Facts { mark: Mark::of(document), body, content }
 }
 
 /// The facts of a document with one client's secret.
@@ -265,6 +277,18 @@ mod tests {
         }
         assert_ne!(print(json!({"c": {"rotation": 1}})), print(json!({"c": {"rotation": 2}})));
         assert_ne!(one, Salt::new([8; 32]).fingerprint(&json!({"a": 1, "b": "2"})));
+    }
+
+    #[test]
+    fn keysets_that_differ_in_times_alone_are_the_same() {
+        let keyset = |since: &str, state: &str| {
+            let document = json!({"keys": {"k": {"state": state, "private_pem": "p", "since": since}}});
+            of_document(SecretKind::Keyset, &document, &salt()).body
+        };
+        assert_eq!(keyset("2026-01-01T00:00:00Z", "active"), keyset("2026-01-02T00:00:00Z", "active"));
+        assert_ne!(keyset("2026-01-01T00:00:00Z", "active"), keyset("2026-01-01T00:00:00Z", "published"));
+        let value = |since: &str| of_document(SecretKind::Value, &json!({"a": {"since": since}}), &salt()).body;
+        assert_ne!(value("a"), value("b"));
     }
 
     #[test]
