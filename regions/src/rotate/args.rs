@@ -64,8 +64,8 @@ pub struct Args {
     /// A region whose Vault was restored from a snapshot, and is brought up to date
     #[arg(long, value_name = "REGION")]
     pub restored: Vec<String>,
-    /// A key that no Vault has any more, and that is let go although pods of a restored region still show it: its tokens
-    /// stop verifying
+    /// A key that is let go although pods of a restored region still show it, once none of its tokens is left: what is
+    /// left stops verifying
     #[arg(long, value_name = "KID")]
     pub give_up: Vec<String>,
     /// How long what was there before is kept once every pod uses the new one [default: as long as the kind of

@@ -287,7 +287,8 @@ mod tests {
         };
         assert_eq!(keyset("2026-01-01T00:00:00Z", "active"), keyset("2026-01-02T00:00:00Z", "active"));
         assert_ne!(keyset("2026-01-01T00:00:00Z", "active"), keyset("2026-01-01T00:00:00Z", "published"));
-        let value = |since: &str| of_document(SecretKind::Value, &json!({"a": {"since": since}}), &salt()).body;
+        let value =
+            |since: &str| of_document(SecretKind::Value, &json!({"a": {"since": since}}), &salt()).body;
         assert_ne!(value("a"), value("b"));
     }
 
