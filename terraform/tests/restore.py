@@ -63,6 +63,8 @@ class Server:
         self.log, self.process = world.folder / f"{name}.log", None
 
     def start(self):
+        # After a check that failed halfway it may still run, and would be forgotten.
+        self.kill()
         self.data.mkdir(exist_ok=True)
         certificate, key = self.world.certificate
         raft = {"path": str(self.data), "node_id": self.name, "performance_multiplier": 3}
