@@ -237,11 +237,11 @@ impl Work<'_> {
             lines.chain(applied.error.clone()).collect::<Vec<_>>().join("\n")
         };
         match applied.outcome {
-            apply::Ending::Done => self.wrote = true,
-            apply::Ending::NoChange | apply::Ending::Planned => {}
-            apply::Ending::Refused => return Err(Failure::Refused(why())),
-            apply::Ending::Locked => return Err(Failure::Locked(why())),
-            apply::Ending::Incomplete => return Err(Failure::Incomplete(why())),
+            Ending::Done => self.wrote = true,
+            Ending::NoChange | Ending::Planned => {}
+            Ending::Refused | Ending::Misconfigured => return Err(Failure::Refused(why())),
+            Ending::Locked => return Err(Failure::Locked(why())),
+            Ending::Incomplete => return Err(Failure::Incomplete(why())),
         }
         Ok(())
     }

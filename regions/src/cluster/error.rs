@@ -86,6 +86,11 @@ impl Cause {
         }
     }
 
+    /// Whether the API server answered at all, whatever it said.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::Api(_) | Self::Unauthorized(_) | Self::Unserved(_))
+    }
+
     /// Whether the same call may succeed a moment later.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -62,7 +62,7 @@ impl Watcher {
             Self::Cluster(cluster) => {
                 let text = cluster.proxied(NAMESPACE, SERVICE, PORT, &path).await;
                 let text = text.map_err(|error| Unseen {
-                    answered: error.cause.status().is_some(),
+                    answered: error.cause.is_answer(),
                     why: error.within_region(),
                 });
                 text?.into_bytes()

@@ -15,6 +15,7 @@ use super::observe::{INVENTORY, observe, prepared};
 use super::reach::{Place, Reach};
 use crate::catalogue::Environment;
 use crate::catalogue::region::Region;
+use crate::ending::Ending;
 use crate::named::Named;
 use crate::output::{Line, Progress, coloured};
 use crate::plan::diff::FieldChange;
@@ -59,36 +60,6 @@ pub async fn run(
     let options = Options { dry_run: args.dry_run, allowed };
     let progress = Progress::new();
     Ok(apply(&vault, &wanted, options, &progress.region(&region.name), stop).await)
-}
-
-/// How an apply ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ending {
-    /// The Vault is what is wanted.
-    Done,
-    /// It was so already, and nothing was written.
-    NoChange,
-    /// Only the plan was asked for.
-    Planned,
-    /// Something speaks against it, and nothing was written.
-    Refused,
-    /// It ended in the middle.
-    Incomplete,
-    /// Another apply wrote at the same time.
-    Locked,
-}
-
-impl Ending {
-    /// The exit code of the command.
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Done | Self::NoChange | Self::Planned => 0,
-            Self::Refused => 1,
-            Self::Incomplete => 4,
-            Self::Locked => 5,
-        }
-    }
 }
 
 /// What an apply did.
@@ -144,7 +115,7 @@ impl Report {
             Ending::NoChange => writeln!(text, "no change"),
             Ending::Planned if self.plan.is_empty() => writeln!(text, "no change"),
             Ending::Done | Ending::Planned => writeln!(text, "{}", counts.join(", ")),
-            Ending::Refused => writeln!(text, "refused; nothing was changed"),
+            Ending::Refused | Ending::Misconfigured => writeln!(text, "refused; nothing was changed"),
             Ending::Locked => writeln!(text, "locked by another"),
             Ending::Incomplete => {
                 writeln!(

@@ -455,7 +455,7 @@ fn shown_only(course: &Course<'_>, region: &Standing<'_>, source: &Source) -> Op
     }
     let told: Vec<&str> = lost.iter().map(|kid| kid.as_str()).collect();
     let told = told.join(", ");
-    let held = lost.iter().all(|kid| course.regions.iter().any(|other| other.holds(kid)));
+    let held = lost.iter().any(|kid| course.regions.iter().any(|other| other.holds(kid)));
     let observed: Vec<&Observed> = course.regions.iter().map(|region| region.observed).collect();
     let long = times::in_effect(request.ceilings, &observed).token().as_secs();
     let because = match held {
