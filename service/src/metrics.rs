@@ -14,6 +14,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use secrets_agent_client::Version;
 
 use crate::configuration::{Ceilings, Oauth};
 
@@ -116,6 +117,7 @@ pub struct Metrics {
     tokens: Family<ByKey, Counter>,
     refusals: Family<ByError, Counter>,
     document_version: Family<ByDocument, Gauge>,
+    document_created: Family<ByDocument, Seconds>,
     document_rejected: Family<ByDocument, Gauge>,
     document_rejections: Family<ByDocument, Counter>,
     settings: Family<BySetting, Seconds>,
@@ -160,6 +162,13 @@ impl Metrics {
         let ceilings = Family::<BySetting, Seconds>::default();
         let help = "The most that [oauth] may say";
         registry.register_with_unit("oauth_ceiling", help, Unit::Seconds, ceilings.clone());
+        let document_created = Family::<ByDocument, Seconds>::default();
+        registry.register_with_unit(
+            "document_created_timestamp",
+            "When Vault wrote the version in use of each document, since 1970",
+            Unit::Seconds,
+            document_created.clone(),
+        );
         let certificate_end = Gauge::default();
         let help = "When the certificate in use ends, since 1970";
         registry.register_with_unit(
@@ -181,6 +190,7 @@ impl Metrics {
             tokens: registered(r, "tokens_issued", "Tokens, by the key that signed them"),
             refusals: registered(r, "token_refusals", "Token requests refused, by error code"),
             document_version: registered(r, "document_version", "The version in use of each document"),
+            document_created,
             document_rejected: registered(r, "document_rejected", "1 while the newest version is rejected"),
             document_rejections: registered(r, "document_rejections", "Versions rejected"),
             settings,
@@ -240,8 +250,10 @@ impl Metrics {
     }
 
     /// A version of a document is in use, and nothing newer is rejected.
-    pub fn adopted(&self, document: &'static str, version: u64) {
+    pub fn adopted(&self, document: &'static str, Version { version, created_time }: Version) {
+        let created = created_time.as_duration().as_secs_f64();
         self.document_version.get_or_create(&ByDocument { document }).set(as_gauge(version));
+        self.document_created.get_or_create(&ByDocument { document }).set(created);
         self.accepted_document(document);
     }
 

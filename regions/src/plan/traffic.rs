@@ -133,13 +133,8 @@ pub fn behind(own: &View, others: &[&View]) -> Vec<String> {
         }
         let Some(current) = secret.current else { continue };
         let pods = own.pods.iter().filter(|pod| !pod.terminating);
-        for (pod, used) in pods.filter_map(|pod| Some((pod, pod.service.as_ref()?.documents.get(name)?))) {
-            if *used != current.version {
-                why.push(format!(
-                    "{} uses version {used} of {name}, and {} is current",
-                    pod.name, current.version
-                ));
-            }
+        for (pod, used) in pods.filter_map(|pod| Some((pod, pod.service.as_ref()?.other_than(name, current)?))) {
+            why.push(format!("{}: its service uses {used} of {name}, and {current} is current", pod.name));
         }
     }
     for other in others {
@@ -243,7 +238,8 @@ mod tests {
         assert_eq!(behind(&own, &[&other]), Vec::<String>::new());
         let mut old = view("eu");
         old["pods"][0]["service"]["documents"]["tls"] = json!(2);
-        assert_eq!(behind(&read(old), &[&other]), ["one uses version 2 of tls, and 3 is current"]);
+        let why = behind(&read(old), &[&other]).join("; ");
+        assert!(why.starts_with("one: its service uses version 2 of tls, and version 3 of 20"), "{why}");
         let mut newer = view("us");
         newer["pods"][0]["service"]["kids"] = json!(["b", "c"]);
         assert_eq!(behind(&own, &[&read(newer)]), ["its pods do not publish all keys of us: c"]);

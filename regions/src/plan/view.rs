@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrets_agent_client::Version;
 use secrets_agent_client::wire::Status;
 use serde::{Deserialize, Serialize};
@@ -157,6 +157,10 @@ pub struct Service {
     pub kids: Option<BTreeSet<String>>,
     /// The number of the version in use, by document.
     pub documents: BTreeMap<String, u64>,
+    /// When Vault wrote that version, in seconds since 1970, by document: after a restore from a snapshot the same number
+    /// is another version. A service of before this field shows none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub created: BTreeMap<String, f64>,
     /// Documents of which it rejects something newer.
     pub rejected: BTreeSet<String>,
     /// Whether it takes new traffic.
@@ -175,6 +179,26 @@ pub struct Service {
     pub answers: BTreeMap<String, BTreeMap<String, u64>>,
     /// How many answers took no longer than each bound in seconds, by route; as OpenMetrics counts, upwards.
     pub latency: BTreeMap<String, Vec<(String, u64)>>,
+}
+
+/// How exactly a time is told as a number of seconds, at the least; no Vault is restored and written to in less.
+const EXACT_S: f64 = 0.001;
+
+impl Service {
+    /// What it shows of a document that is not this version, as far as it shows anything: `version 2 of 2026-...`.
+    pub fn other_than(&self, document: &str, version: Version) -> Option<String> {
+        let number = self.documents.get(document)?;
+        if *number != version.version {
+            return Some(format!("version {number}"));
+        }
+        let created = self.created.get(document)?;
+        let wanted = version.created_time.as_duration().as_secs_f64();
+        let told = || Timestamp::from_duration(SignedDuration::try_from_secs_f64(*created).ok()?).ok();
+        ((created - wanted).abs() > EXACT_S).then(|| match told() {
+            Some(time) => format!("version {number} of {time}"),
+            None => format!("version {number} of another time"),
+        })
+    }
 }
 
 /// An operator's command that asks the watcher again and again.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -29,13 +30,15 @@ type Place = (String, String, Version);
 pub(super) struct Observer {
     salt: Salt,
     known: RefCell<BTreeMap<Place, Facts>>,
+    /// Regions that are left out, and since when each was seen to take no traffic at every look.
+    out: RefCell<BTreeMap<String, Instant>>,
     /// The operator's clock when it began; from then on it goes as time does, whatever is done to the clock.
     began: (Timestamp, Instant),
 }
 
 impl Observer {
     pub(super) fn new(salt: Salt) -> Self {
-        Self { salt, known: RefCell::default(), began: (Timestamp::now(), Instant::now()) }
+        Self { salt, known: RefCell::default(), out: RefCell::default(), began: (Timestamp::now(), Instant::now()) }
     }
 
     /// Looks at every region.
@@ -54,11 +57,25 @@ impl Observer {
         if request.without.contains(&name) {
             let away = || "it is left out".to_owned();
             let traffic = region.traffic().await;
-            return Observed { region: name, wave, vault: Err(away()), view: Err(away()), traffic };
+            let out_for = self.out_for(&name, &traffic);
+            return Observed { region: name, wave, vault: Err(away()), view: Err(away()), traffic, out_for };
         }
         let view = region.view(asking).await.map_err(|trouble| trouble.to_string());
         let vault = self.held(region, request).await.map_err(|trouble| trouble.to_string());
-        Observed { region: name, wave, vault, view, traffic: Traffic::In("it is not left out".into()) }
+        let traffic = Traffic::In("it is not left out".into());
+        Observed { region: name, wave, vault, view, traffic, out_for: Duration::ZERO }
+    }
+
+    /// How long a region has been seen to take no traffic.
+    fn out_for(&self, region: &str, traffic: &Traffic) -> Duration {
+        let mut out = self.out.borrow_mut();
+        match traffic {
+            Traffic::In(_) => {
+                out.remove(region);
+                Duration::ZERO
+            }
+            Traffic::Out(_) => out.entry(region.to_owned()).or_insert_with(Instant::now).elapsed(),
+        }
     }
 
     async fn held<R: Region>(&self, region: &R, request: &Request) -> Result<Held, Trouble> {

@@ -25,6 +25,10 @@ pub(super) fn read(text: &str, service: &mut Service) {
             "service_document_version" => {
                 service.documents.insert(label("document"), whole());
             }
+            // Zero before the first version.
+            "service_document_created_timestamp_seconds" if sample.value > 0.0 => {
+                service.created.insert(label("document"), sample.value);
+            }
             "service_document_rejected" if sample.value > 0.0 => {
                 service.rejected.insert(label("document"));
             }
@@ -94,6 +98,7 @@ fn labels(mut rest: &str) -> Option<(BTreeMap<&str, String>, &str)> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use secrets_agent_client::Version;
 
     use super::*;
 
@@ -109,6 +114,7 @@ service_request_duration_seconds_bucket{le="0.005",route="/oauth2/token"} 15
 service_request_duration_seconds_bucket{le="+Inf",route="/oauth2/token"} 17
 service_request_duration_seconds_bucket{le="+Inf",route="/trafficz"} 0
 service_document_version{document="signing-keys"} 12
+service_document_created_timestamp_seconds{document="signing-keys"} 1800000000.123457
 service_document_rejected{document="config"} 1
 service_document_rejected{document="tls"} 0
 service_oauth_setting_seconds{setting="token_life"} 3.5
@@ -124,6 +130,10 @@ service_drained 0
         assert_eq!(service.latency["/oauth2/token"], [("0.005".to_owned(), 15), ("+Inf".to_owned(), 17)]);
         assert_eq!(service.latency.len(), 1);
         assert_eq!(service.documents["signing-keys"], 12);
+        let version = |created: &str| Version { version: 12, created_time: created.parse().unwrap() };
+        assert_eq!(service.other_than("signing-keys", version("2027-01-15T08:00:00.123456789Z")), None);
+        let other = service.other_than("signing-keys", version("2027-01-15T08:00:00.223456789Z")).unwrap();
+        assert!(other.starts_with("version 12 of 2027-01-15T08:00:00.1234"), "{other}");
         assert_eq!(service.rejected.iter().collect::<Vec<_>>(), ["config"]);
         assert_eq!((service.settings["token_life"], service.ceilings["token_life"]), (3.5, 3600.0));
         assert_eq!(service.certificate_end.unwrap().as_second(), 1_800_000_000);

@@ -141,7 +141,7 @@ impl Adoption {
                         } else {
                             self.unacknowledged.insert(document, version);
                         }
-                        self.state.metrics.adopted(name, version.version);
+                        self.state.metrics.adopted(name, version);
                         info!(document = name, %version, rotation_id, "in use");
                     }
                     None => {
@@ -170,7 +170,7 @@ impl Adoption {
         if self.state.snapshot().is_some() {
             self.unacknowledged.extend(self.documents.versions());
             for (document, version) in self.documents.versions() {
-                self.state.metrics.adopted(document.name(), version.version);
+                self.state.metrics.adopted(document.name(), version);
             }
         }
     }

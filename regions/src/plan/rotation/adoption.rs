@@ -123,10 +123,8 @@ fn of_service(pod: &Pod, wanted: Wanted<'_>) -> Option<String> {
         let error = pod.service_error.as_deref().unwrap_or("it says nothing");
         return Some(format!("its service cannot be asked: {error}"));
     };
-    if let Some(number) = service.documents.get(wanted.secret)
-        && *number != wanted.version.version
-    {
-        return Some(format!("its service shows version {number}, though its agent was told otherwise"));
+    if let Some(other) = service.other_than(wanted.secret, wanted.version) {
+        return Some(format!("its service shows {other}, though its agent was told otherwise"));
     }
     jwks(service, wanted.kids?, pod)
 }

@@ -100,6 +100,8 @@ pub struct Observed {
     pub view: Result<View, String>,
     /// Whether it takes traffic; asked of regions that are left out.
     pub traffic: Traffic,
+    /// How long this run has seen that it takes none; asked of regions that are left out.
+    pub out_for: Duration,
 }
 
 /// What a Vault holds of a secret.

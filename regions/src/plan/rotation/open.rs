@@ -209,11 +209,12 @@ fn found<'a>(
         })
         .collect();
     let back_phases = kind.back();
-    // Once it is being taken back anywhere it is taken back everywhere.
+    // Once it is being taken back anywhere it is taken back everywhere, whatever was written over that.
     let back = (going && request.abort)
         || regions.iter().any(|region| {
-            let mark = region.mark().filter(|mark| mark.id == id);
-            mark.and_then(Mark::phase).is_some_and(|phase| back_phases.contains(&phase))
+            let marks = region.stored().history().filter_map(|(_, facts)| facts.mark.as_ref());
+            let mut phases = marks.filter(|mark| mark.id == id).filter_map(Mark::phase);
+            phases.any(|phase| back_phases.contains(&phase))
         });
     let phases = if back { back_phases } else { kind.forward() };
     let mut course = Course { request, id, back, phases, regions, clients: BTreeSet::new() };

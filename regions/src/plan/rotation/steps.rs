@@ -28,8 +28,7 @@ pub(super) fn plan(course: &Course<'_>, regions: &[Observed]) -> Plan {
         kind,
         left_out: regions
             .iter()
-            .map(|region| region.region.as_str())
-            .filter(|region| course.request.without.contains(*region))
+            .filter(|region| course.request.without.contains(&region.region))
             .collect(),
         times: times::in_effect(
             course.request.ceilings,
@@ -73,7 +72,7 @@ fn progress(course: &Course<'_>, region: &Standing<'_>) -> Progress {
 struct Steps<'a, 'p> {
     course: &'a Course<'a>,
     kind: &'static dyn Kind,
-    left_out: Vec<&'a str>,
+    left_out: Vec<&'a Observed>,
     times: Times,
     plan: &'p mut Plan,
 }
@@ -202,6 +201,14 @@ impl Steps<'_, '_> {
                 self.plan.waits.push(Waiting::Time { region, phase, left, why: wait.why });
             }
         }
+        // Until it took no traffic any more, a region that is left out gave its clients what it has.
+        if self.course.most() == stage {
+            for region in self.left_out.iter().filter(|region| region.out_for < wait.long) {
+                may = false;
+                let (region, left) = (region.region.clone(), wait.long.saturating_sub(region.out_for));
+                self.plan.waits.push(Waiting::Time { region, phase, left, why: wait.why });
+            }
+        }
         may
     }
 
@@ -219,7 +226,7 @@ impl Steps<'_, '_> {
 
     /// Waits for the regions that are left out. Whether there are any.
     fn lacks_regions(&mut self) -> bool {
-        let left_out = self.left_out.iter().map(|region| Waiting::Region { region: (*region).to_owned() });
+        let left_out = self.left_out.iter().map(|region| Waiting::Region { region: region.region.clone() });
         self.plan.waits.extend(left_out);
         !self.left_out.is_empty()
     }

@@ -1,5 +1,7 @@
 //! What schedules of the simulation have found, each as the smallest world in which it was so.
 
+use std::time::Duration;
+
 use super::world::{PATH, Region, World, phase};
 use crate::catalogue::types::SecretKind;
 use crate::plan::rotation::mark::Phase;
@@ -40,6 +42,23 @@ fn written(plan: &Plan, region: &str) -> Vec<Option<Phase>> {
         _ => None,
     });
     writes.map(|write| write.recipe.mark.phase()).collect()
+}
+
+#[test]
+fn what_a_region_gave_its_clients_before_it_was_left_out_is_waited_for() {
+    let mut world = World::of(SecretKind::Keyset);
+    leave_out(&mut world, 1);
+    world.go_on();
+    // Every pod of eu has had it for as long as a JWKS is kept, and us gave one without it a moment ago.
+    world.pass(11);
+    world.regions[1].out_for = Duration::from_secs(3);
+    let waits = world.go_on().waits;
+    let [Waiting::Time { region, phase: Phase::Publish, left, .. }] = &waits[..] else { panic!("{waits:?}") };
+    assert_eq!((region.as_str(), *left), ("us", Duration::from_secs(8)));
+    assert_eq!(phase(&world.document(0)), Some(Phase::Publish));
+    world.regions[1].out_for = Duration::from_secs(11);
+    world.go_on();
+    assert_eq!(phase(&world.document(0)), Some(Phase::Activate));
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub(super) struct Region {
     pub(super) vault: Result<(), String>,
     pub(super) view: Result<(), String>,
     pub(super) traffic: Traffic,
+    pub(super) out_for: Duration,
     pub(super) ahead: SignedDuration,
 }
 
@@ -101,6 +102,7 @@ impl World {
             vault: Ok(()),
             view: Ok(()),
             traffic: Traffic::In("it serves".into()),
+            out_for: Duration::MAX,
             ahead: SignedDuration::ZERO,
         };
         let regions = vec![region("eu", 0), region("us", 1)];
@@ -261,6 +263,7 @@ impl World {
             vault: region.vault.clone().map(|()| self.held(region)),
             view: region.view.clone().map(|()| self.view(region)),
             traffic: region.traffic.clone(),
+            out_for: region.out_for,
         }
     }
 
