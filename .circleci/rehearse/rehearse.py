@@ -1,8 +1,8 @@
 """The pipeline, rehearsed: the very config.yml, its jobs in their order, their own commands, on regions of this machine.
 
-Three commits go through it, in clones of this checkout: one that is good, which ends in every region of production; one
-that never becomes ready, which qa stops; one that breaks in production alone, which its first wave stops. From the second
-on, all regions are under load, and no request may be lost.
+Four commits go through it, in a clone of this checkout: the first release, before which nothing runs; one that is good,
+which ends in every region of production; one that never becomes ready, which qa stops; one that breaks in production
+alone, which its first wave stops. From the second on, all regions are under load, and no request may be lost.
 
 Two commands of the jobs speak to Google Cloud, where nothing of this machine is: they are not run, and it is said. The
 registry needs no login here, and clusters are reached by the kubeconfig of local-region. Jobs named in PASS_OVER
@@ -35,10 +35,12 @@ ELSEWHERE = {
     "credentials": "the kubeconfig is local-region's; .circleci/tests/run google shows the exchange",
     "advisories": "the RustSec database is not asked; .circleci/tests/run releases plants an advisory of its own",
 }
-# Commits after the good one: where their pods are never ready, and the job that ends the workflow for it.
-BAD = {
-    "a release that is never ready": (None, "promote-qa"),
-    "a release that breaks in production alone": ("production", "promote-production"),
+# Commits after the first: what their pods are asked for whether they are ready, and where; and the job that ends the
+# workflow for it.
+LATER = {
+    "a good release": ("/readyz?again", None, None),
+    "a release that is never ready": ("/no-such-path", None, "promote-qa"),
+    "a release that breaks in production alone": ("/no-such-path", "production", "promote-production"),
 }
 PROBE = re.compile(r"(readinessProbe:\n\s+httpGet: \{ path: )(/readyz)(?=, port: admin)")
 
@@ -59,12 +61,11 @@ def checked():
     return read
 
 
-def never_ready(template, where):
-    """A template whose readiness probe asks for what is not there, everywhere or in one environment; and how many it has."""
-    bad = "/no-such-path"
+def probing(template, path, where):
+    """A template whose readiness probe asks for a path, everywhere or in one environment; and how many it has."""
     if where:
-        bad = '{{ if eq .Values.environment "' + where + '" }}/no-such-path{{ else }}/readyz{{ end }}'
-    return PROBE.subn(lambda match: match[1] + bad, template)
+        path = '{{ if eq .Values.environment "' + where + '" }}' + path + "{{ else }}/readyz{{ end }}"
+    return PROBE.subn(lambda match: match[1] + path, template)
 
 
 class Place:
@@ -133,15 +134,15 @@ class Rehearsal:
         subprocess.run(["git", "clone", "--quiet", ROOT, checkout], check=True)
         return checkout
 
-    def commit(self, checkout, message, where):
-        """Breaks the readiness of the service in the chart, everywhere or in one environment."""
+    def commit(self, checkout, message, path, where):
+        """Changes in the chart what the service is asked for whether it is ready, everywhere or in one environment."""
         changed = 0
         for file in sorted((checkout / "k8s/chart/templates").iterdir()):
-            broken, count = never_ready(file.read_text(), where)
+            broken, count = probing(file.read_text(), path, where)
             changed += count
             file.write_text(broken)
         if changed != 1:
-            raise Failed("the chart has no readinessProbe of the form that a bad commit changes; mend PROBE in rehearse.py")
+            raise Failed("the chart has no readinessProbe of the form that a commit changes; mend PROBE in rehearse.py")
         identity = ["-c", "user.name=rehearsal", "-c", "user.email=rehearsal@example.com"]
         subprocess.run(["git", "-C", checkout, *identity, "commit", "--quiet", "--all", "--message", message], check=True)
 
@@ -211,17 +212,23 @@ class Rehearsal:
             found[name] = sorted(set(re.findall(r'"digest": "(sha256:[0-9a-f]{64})"', done.stdout)))
         return found
 
+    def one_release(self):
+        """What each region runs, which must be one release everywhere."""
+        found = self.releases()
+        if any(len(digests) != 1 for digests in found.values()) or len({one for digests in found.values() for one in digests}) != 1:
+            raise Failed(f"not every region runs the one release: {found}")
+        return found
+
     def run(self):
         for place in self.places.values():
             place.up(os.environ.get("NODES", "1"))
         checkout = self.clone()
-        self.through(checkout, "a good release")
-        good = self.releases()
-        if any(len(digests) != 1 for digests in good.values()) or len({one for digests in good.values() for one in digests}) != 1:
-            raise Failed(f"not every region runs the one release: {good}")
-        for title, (where, ends_at) in BAD.items():
+        self.through(checkout, "the first release")
+        good = self.one_release()
+        for title, (path, where, ends_at) in LATER.items():
+            before = good
             subprocess.run(["git", "-C", checkout, "reset", "--quiet", "--hard", "origin/HEAD"], check=True)
-            self.commit(checkout, title, where)
+            self.commit(checkout, title, path, where)
             loads = [Load(place) for place in self.places.values()]
             try:
                 self.through(checkout, title, ends_at)
@@ -229,10 +236,14 @@ class Rehearsal:
                 said = [load.end() for load in loads]
             for load, figures in zip(loads, said):
                 say(f"{title}: {load.name}: {figures}")
-            if where is None and self.releases() != good:
-                raise Failed(f"{title}: something else runs than before")
-            if self.releases()["production"] != good["production"]:
-                raise Failed(f"{title}: production runs something else than before")
+            if ends_at is None:
+                good = self.one_release()
+                if good == before:
+                    raise Failed(f"{title}: what ran before still runs")
+                continue
+            runs = self.releases()
+            if runs["production"] != good["production"] or (where is None and runs != good):
+                raise Failed(f"{title}: something else runs than before: {runs}")
 
     def table(self):
         print(f"\n{'commit':<44} {'job':<22} {'s':>7}  end")

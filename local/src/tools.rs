@@ -83,7 +83,8 @@ pub enum Error {
 }
 
 /// The program `vault`: the one on PATH when it is 1.16 or newer, otherwise the one in the cache, which is
-/// built first where it is missing. That takes 5 to 10 minutes, once; progress goes to standard error.
+/// built first where it is missing, without what only clouds need (`local/tools/vault/main.go`). That takes 5 to 10 minutes,
+/// once; progress goes to standard error.
 ///
 /// # Errors
 /// It has to be built and cannot be.
@@ -93,9 +94,11 @@ pub fn vault() -> Result<PathBuf, Error> {
     }
     build::cached(&Recipe {
         part: "vault",
-        release: "vault",
+        // One that was built whole is another program.
+        release: "vault-minimal",
         version: VAULT_VERSION,
         module: "vault",
+        tags: "minimal",
         package: ".",
         link: "",
     })
@@ -115,6 +118,7 @@ pub fn helm() -> Result<PathBuf, Error> {
         release: "helm",
         version: HELM_VERSION,
         module: "helm",
+        tags: "",
         package: "helm.sh/helm/v4/cmd/helm",
         link: "",
     })
@@ -134,6 +138,7 @@ pub fn coredns() -> Result<PathBuf, Error> {
         release: "coredns",
         version: COREDNS_VERSION,
         module: "coredns",
+        tags: "",
         package: ".",
         link: "",
     })
@@ -163,6 +168,7 @@ pub fn kubernetes(part: KubernetesPart) -> Result<PathBuf, Error> {
                 release: "etcd",
                 version: ETCD_VERSION,
                 module: "kubernetes",
+                tags: "",
                 package: "go.etcd.io/etcd/server/v3",
                 link: "",
             });
@@ -178,7 +184,7 @@ pub fn kubernetes(part: KubernetesPart) -> Result<PathBuf, Error> {
     let set = "k8s.io/component-base/version";
     let link = format!("-X {set}.gitVersion=v{KUBERNETES_VERSION} -X {set}.gitMajor=1 -X {set}.gitMinor=36");
     let (release, version, module) = ("kubernetes", KUBERNETES_VERSION, "kubernetes");
-    build::cached(&Recipe { part, release, version, module, package, link: &link })
+    build::cached(&Recipe { part, release, version, module, tags: "", package, link: &link })
 }
 
 /// Every program that a region is made of: built into the cache where they are missing.

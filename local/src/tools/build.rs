@@ -23,6 +23,8 @@ pub(super) struct Recipe<'a> {
     pub(super) version: &'static str,
     /// The module's folder under `local/tools`.
     pub(super) module: &'static str,
+    /// Build tags, with commas; those of the module's authors.
+    pub(super) tags: &'static str,
     /// The package in it, or `.`.
     pub(super) package: &'static str,
     /// What the linker sets, beside leaving out symbols.
@@ -78,7 +80,7 @@ fn go(part: &'static str) -> Result<PathBuf, Error> {
 }
 
 fn build(recipe: &Recipe<'_>, go: &Path, draft: &Path) -> Result<(), Error> {
-    let Recipe { part, version, module, package, link, .. } = *recipe;
+    let Recipe { part, version, module, tags, package, link, .. } = *recipe;
     let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tools")).join(module);
     let started = Instant::now();
     say(&format!(
@@ -88,6 +90,7 @@ fn build(recipe: &Recipe<'_>, go: &Path, draft: &Path) -> Result<(), Error> {
         let mut child = Command::new(go)
             .args(["build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false", "-o"])
             .arg(draft)
+            .arg(format!("-tags={tags}"))
             .arg(format!("-ldflags=-s -w {link}"))
             .arg(package)
             .current_dir(&source)

@@ -133,7 +133,9 @@ pub fn behind(own: &View, others: &[&View]) -> Vec<String> {
         }
         let Some(current) = secret.current else { continue };
         let pods = own.pods.iter().filter(|pod| !pod.terminating);
-        for (pod, used) in pods.filter_map(|pod| Some((pod, pod.service.as_ref()?.other_than(name, current)?))) {
+        for (pod, used) in
+            pods.filter_map(|pod| Some((pod, pod.service.as_ref()?.other_than(name, current)?)))
+        {
             why.push(format!("{}: its service uses {used} of {name}, and {current} is current", pod.name));
         }
     }

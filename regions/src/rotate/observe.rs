@@ -38,7 +38,12 @@ pub(super) struct Observer {
 
 impl Observer {
     pub(super) fn new(salt: Salt) -> Self {
-        Self { salt, known: RefCell::default(), out: RefCell::default(), began: (Timestamp::now(), Instant::now()) }
+        Self {
+            salt,
+            known: RefCell::default(),
+            out: RefCell::default(),
+            began: (Timestamp::now(), Instant::now()),
+        }
     }
 
     /// Looks at every region.

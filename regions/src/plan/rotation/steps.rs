@@ -26,10 +26,7 @@ pub(super) fn plan(course: &Course<'_>, regions: &[Observed]) -> Plan {
     let mut steps = Steps {
         course,
         kind,
-        left_out: regions
-            .iter()
-            .filter(|region| course.request.without.contains(&region.region))
-            .collect(),
+        left_out: regions.iter().filter(|region| course.request.without.contains(&region.region)).collect(),
         times: times::in_effect(
             course.request.ceilings,
             &course.regions.iter().map(|region| region.observed).collect::<Vec<_>>(),
