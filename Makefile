@@ -29,16 +29,31 @@ platform-down: ## take it down again, with all that is left of it
 
 ##@ Trust it
 .PHONY: test
-test: setup ## everything that CI checks: the four below, with each one's closing lines at the end
-	@MAKE='$(MAKE)' local/tools/parts rust chart terraform pipeline
+test: setup test-build ## every kind of test in a quarter of an hour: rust, chart, terraform and pipeline, with each one's closing lines at the end
+	@MAKE='$(MAKE)' local/tools/parts rust 'chart terraform pipeline'
+
+.PHONY: test-all
+test-all: setup test-build ## everything that CI checks: `make test`, and `make test-regions`
+	@MAKE='$(MAKE)' local/tools/parts 'rust regions' 'chart terraform pipeline'
+
+# Before anything runs, so that nothing waits for the compiler meanwhile.
+.PHONY: test-build
+test-build: setup
+	@$(call with_vault_ahead,cargo build --workspace)
+	@target/debug/local-region tools >/dev/null
+	@local/tools/helm/path >/dev/null
+	@cargo test --quiet --workspace --no-run
+	@cargo test --quiet --workspace --features service/faults --lib --no-run
 
 .PHONY: test-rust
-test-rust: setup ## the Rust programs, against the real Vault
-	@$(call with_vault_ahead,cargo build --workspace)
-	@target/debug/local-region tools
-	@local/tools/helm/path >/dev/null
+test-rust: test-build ## the Rust programs, against the real Vault and the real API server
 	@cargo test --workspace --no-fail-fast
 	@cargo test --workspace --features service/faults --lib faults
+
+.PHONY: test-regions
+test-regions: test-build ## more of what promotions and rotations may meet, on API servers and Vaults of their own; some ten minutes
+	@cargo test --workspace --no-fail-fast --test it --test rotation --test vault -- --ignored \
+	    --skip complete_ --skip killed_at_any_write_converge --skip killed_at_any_write_of_its_lock --skip platform::
 
 .PHONY: test-chart
 test-chart: setup ## the chart: lint, values, manifests of every region, what must be refused, a real API server

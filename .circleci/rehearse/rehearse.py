@@ -4,8 +4,10 @@ Four commits go through it, in a clone of this checkout: the first release, befo
 which ends in every region of production; one that never becomes ready, which qa stops; one that breaks in production
 alone, which its first wave stops. From the second on, all regions are under load, and no request may be lost.
 
-Two commands of the jobs speak to Google Cloud, where nothing of this machine is: they are not run, and it is said. The
-registry needs no login here, and clusters are reached by the kubeconfig of local-region. Jobs named in PASS_OVER
+Each job logs in to the regions' Vaults by a token of its own, of the shape of CircleCI's; those of another branch,
+project, context and of a rerun with SSH are refused. Two commands of the jobs speak to Google Cloud, where nothing of this
+machine is: they are not run, and it is said. The registry needs no login here, and clusters are reached by the kubeconfig
+of local-region. Jobs named in PASS_OVER
 (default: check test) are passed over; PASS_OVER= runs them too. NODES nodes for each region (1), KEEP=1 leaves it all up.
 """
 
@@ -25,6 +27,7 @@ from pathlib import Path
 import config
 import rules
 import schedule
+from issuer import Issuer, Refused, Vault
 
 ROOT = config.ROOT
 LOCAL_REGION = ROOT / "target/debug/local-region"
@@ -82,14 +85,26 @@ class Place:
             subprocess.run([LOCAL_REGION, "up", self.name, "--nodes", nodes], check=True)
             self.__init__(self.name)
 
-    def variables(self):
+    def variables(self, issuer):
         """What a job's context and login give it in CircleCI."""
         said = subprocess.run([LOCAL_REGION, "status", self.name], capture_output=True, text=True, check=True).stdout
         found = dict(re.findall(r"^export (\w+)=(\S+)", said, re.MULTILINE))
-        tokens = " ".join(f"{region['name']}={region['vault']['tokens']['promoter']}" for region in self.state["regions"] if region.get("vault"))
-        if found.get("VAULT_CACERT") and tokens:
-            found |= {"VAULT_CA": Path(found.pop("VAULT_CACERT")).read_text(), "VAULT_TOKENS": tokens}
-        return found
+        authorities = Path(found.pop("VAULT_CACERT")).read_text()
+        return found | {"VAULT_CA": authorities, "CIRCLE_OIDC_TOKEN_V2": issuer.token(self.name)}
+
+    def trust(self, issuer, kubectl):
+        """Lets the environment's jobs log in to its Vaults, and nobody else's."""
+        for region in self.state["regions"]:
+            vault = Vault(region, kubectl, self.state["kubeconfig"])
+            issuer.trusted_by(vault, self.name)
+            vault.call("auth/jwt/login", {"role": "promoter", "jwt": issuer.token(self.name)})
+            for whose, token in issuer.strangers(self.name).items():
+                try:
+                    vault.call("auth/jwt/login", {"role": "promoter", "jwt": token})
+                except Refused:
+                    continue
+                raise Failed(f"the Vault of {self.name}/{region['name']} took a token of {whose}")
+            say(f"{self.name}/{region['name']}: its Vault takes its jobs' tokens, and none of {', '.join(issuer.strangers(self.name))}")
 
 
 class Load:
@@ -116,6 +131,8 @@ class Rehearsal:
         self.read, self.folder, self.times = read, folder, []
         self.passed_over = os.environ.get("PASS_OVER", "check test").split()
         self.places = {name: Place(name) for name in config.environments()}
+        self.issuer = Issuer(folder, self.places)
+        self.kubectl = subprocess.run([LOCAL_REGION, "tools", "kubectl"], check=True, capture_output=True, text=True).stdout.strip()
         # A key of this rehearsal alone; the private one goes with its folder.
         self.key = folder / "signer.pem"
         subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", self.key], check=True, capture_output=True)
@@ -155,7 +172,7 @@ class Rehearsal:
                 say(f"{title}: {stage.name}: passed over (PASS_OVER)")
                 return "success"
             place = self.places[stage.environment() or config.environments()[0]]
-            variables = place.variables() | {
+            variables = place.variables(self.issuer) | {
                 "CATALOGUE": str(self.catalogue), "REGIONS": str(REGIONS), "SIGNING_KEY": str(self.key), "WHY": f"rehearsal: {title}",
             }
             began, own = time.monotonic(), 0.0
@@ -208,7 +225,7 @@ class Rehearsal:
         found = {}
         for name, place in self.places.items():
             done = subprocess.run([REGIONS, "--catalogue", self.catalogue, "status", "--env", name, "--output", "json"],
-                                  env=self.environment(place.variables()), capture_output=True, text=True, check=False)
+                                  env=self.environment(place.variables(self.issuer)), capture_output=True, text=True, check=False)
             found[name] = sorted(set(re.findall(r'"digest": "(sha256:[0-9a-f]{64})"', done.stdout)))
         return found
 
@@ -222,6 +239,7 @@ class Rehearsal:
     def run(self):
         for place in self.places.values():
             place.up(os.environ.get("NODES", "1"))
+            place.trust(self.issuer, self.kubectl)
         checkout = self.clone()
         self.through(checkout, "the first release")
         good = self.one_release()

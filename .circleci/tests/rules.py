@@ -19,7 +19,7 @@ BY_HAND = ["rotate", "drain", "restore", "rollback"]
 LOGINS = ["make registry-login", "make credentials ENVIRONMENT={0}"]
 JOBS = {
     "check": ["make lint", "make advisories"],
-    "test": ["make test"],
+    "test": ["make test-all"],
     "image": ["make image", "make test-image", "make registry-login", "make release"],
     "sign": ["make registry-login", "make sign"],
     "promote": [*LOGINS, "make promote ENVIRONMENT={0}"],

@@ -126,8 +126,19 @@ pub(crate) enum Command {
         /// What it is told.
         spec: PathBuf,
     },
-    /// Get every tool that the tests need, build what is missing, and print where each is.
-    Tools,
+    /// Get a tool, building it where it is missing, and print where it is.
+    Tools {
+        /// Which.
+        #[arg(value_enum, default_value_t = Tool::Vault)]
+        tool: Tool,
+    },
+}
+
+/// A tool that people and tests use beside the regions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tool {
+    Vault,
+    Kubectl,
 }
 
 /// What is brought up.

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use local_region::platform::{Spec, faults, metrics};
-use local_region::tools;
+use local_region::tools::{self, KubernetesPart};
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, Tool};
 
 const TROUBLE: u8 = 2;
 
@@ -42,17 +42,17 @@ fn main() -> ExitCode {
         Command::Kubeconfig { environment } => ended(held::kubeconfig(&environment)),
         Command::Node { spec } => ended(Spec::run(&spec).map_err(Into::into)),
         Command::Metrics { spec } => block_on(async { Ok(metrics::Spec::run(&spec).await?) }),
-        Command::Tools => match tools::vault() {
-            Ok(vault) => {
-                println!("vault  {}", vault.display());
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                eprintln!("local-region: {error}");
-                ExitCode::from(TROUBLE)
-            }
-        },
+        Command::Tools { tool } => ended(print_tool(tool)),
     }
+}
+
+fn print_tool(tool: Tool) -> anyhow::Result<()> {
+    let path = match tool {
+        Tool::Vault => tools::vault()?,
+        Tool::Kubectl => tools::kubernetes(KubernetesPart::Kubectl)?,
+    };
+    println!("{}", path.display());
+    Ok(())
 }
 
 /// Runs a verb to its end.

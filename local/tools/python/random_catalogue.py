@@ -41,7 +41,8 @@ def environment(chance, waves, schemas):
     more = [f"{name(chance, 30)}: {{ kind: value, generator: {chance.choice(['random', 'password'])} }}" for _ in range(chance.randint(0, 2))]
     return "\n".join([
         f"# yaml-language-server: $schema={schemas}/environment.schema.json",
-        f"order: {chance.randint(1, 1000)}",
+        # Of a checkout, qa and staging stay beside it, as 1 and 2.
+        f"order: {chance.randint(3, 1000)}",
         f"project: {chance.choice(SMALL)}{text(chance, SMALL + DIGITS + '-', 4, 20)}{chance.choice(SMALL)}",
         f"domain: {name(chance, 20)}.{word(chance)}",
         f"waves: [{', '.join(waves)}]",

@@ -11,6 +11,7 @@ use crate::charts::good;
 use crate::world::{EU, US, World, writes};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_region_that_cannot_be_reached_is_found_before_anything_is_touched() {
     let world = World::start().await;
     let release = world.release(&good("1.0.0")).await;

@@ -73,16 +73,19 @@ async fn errors_of_the_new_pods_undo_the_release() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn tokens_that_are_refused_undo_the_release() {
     is_undone("refusing", "had a status from 400 to 499").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn slow_answers_undo_the_release() {
     is_undone("slow", "slower than latency_p99").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_watcher_that_is_silent_or_whose_vault_is_sealed_is_found_before_anything_is_written() {
     let world = World::start().await;
     world.promote(&world.release(&good("1.0.0")).await, &[]).await.expect(0);
@@ -107,6 +110,7 @@ async fn a_watcher_that_is_silent_or_whose_vault_is_sealed_is_found_before_anyth
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_frozen_environment_is_promoted_to_only_with_a_reason() {
     let world = World::start().await;
     world.edit(

@@ -221,6 +221,7 @@ async fn killed(proof: Proof, lost: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn killed_before_a_write_of_any_kind_arrives_it_converges() {
     killed(Proof::Kinds, true).await;
 }
@@ -275,6 +276,7 @@ async fn a_first_release_is_killed(proof: Proof, lost: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_first_release_that_is_killed_at_a_write_of_any_kind_converges() {
     a_first_release_is_killed(Proof::Kinds, false).await;
 }
@@ -292,6 +294,7 @@ async fn complete_a_first_release_that_is_killed_before_any_write_converges() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn what_a_killed_run_made_goes_when_another_release_comes() {
     let world = World::start().await;
     let base = world.release(&good("1.0.0")).await;

@@ -12,6 +12,7 @@ use crate::charts::good;
 use crate::world::{EU, US, World, contents, records};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_call_that_fails_once_is_made_again() {
     let world = World::start().await;
     let certificate = world.us.ca().issue(&["localhost", "127.0.0.1"]).unwrap();
@@ -37,6 +38,7 @@ async fn a_call_that_fails_once_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn connections_that_are_cut_again_and_again_delay_it_only() {
     let world = World::start().await;
     let (first, second) = (world.release(&good("1.0.0")).await, world.release(&good("1.1.0")).await);

@@ -102,6 +102,7 @@ async fn a_bad_image_in_wave_one_is_seen_at_once_and_wave_two_is_not_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn pods_that_never_come_end_at_the_timeout_and_running_again_goes_on() {
     let world = World::start().await;
     let never = world.release(&good("1.0.0").with("image", "pending.invalid/service")).await;
@@ -150,6 +151,7 @@ async fn of_two_promotions_at_once_the_second_writes_nothing_and_says_who_is_at_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn regions_of_one_wave_go_at_the_same_time_and_each_to_its_end() {
     let world = World::start().await;
     world.in_one_wave();
@@ -173,6 +175,7 @@ async fn regions_of_one_wave_go_at_the_same_time_and_each_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_region_is_added_by_one_file_and_the_others_stay_as_they_are() {
     let world = World::start().await;
     world.in_one_wave();
@@ -196,6 +199,7 @@ async fn a_region_is_added_by_one_file_and_the_others_stay_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn pods_that_crash_or_may_not_be_made_end_the_wait() {
     let world = World::start().await;
     let crashing = world.release(&good("1.0.0").with("image", "crashing.invalid/service")).await;
@@ -210,6 +214,7 @@ async fn pods_that_crash_or_may_not_be_made_end_the_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_signal_before_the_first_write_ends_it_at_once() {
     let world = World::start().await;
     let release = world.release(&good("1.0.0")).await;

@@ -52,6 +52,7 @@ async fn releases_that_are_none_and_plans_that_nobody_confirmed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn an_object_that_the_api_server_refuses_is_named_before_anything_is_written() {
     let world = World::start().await;
     world.promote(&world.release(&good("1.0.0")).await, &[]).await.expect(0);
@@ -65,6 +66,7 @@ async fn an_object_that_the_api_server_refuses_is_named_before_anything_is_writt
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn objects_of_others_are_neither_taken_nor_pruned() {
     let world = World::start().await;
     let with_extra = world.release(&good("1.0.0").with("extra", "extra")).await;

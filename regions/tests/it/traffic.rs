@@ -135,6 +135,7 @@ async fn the_last_region_is_not_drained_without_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn clients_that_remain_are_listed() {
     let world = promoted().await;
     let clients = Clients::of(&world, 0, true);
@@ -150,6 +151,7 @@ async fn clients_that_remain_are_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_region_that_is_ill_or_lags_behind_stays_out() {
     let world = promoted().await;
     end(world.traffic("drain", "eu", &[])).await.expect(0);
@@ -176,6 +178,7 @@ async fn a_region_that_is_ill_or_lags_behind_stays_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_drain_that_is_killed_at_any_write_is_gone_on_with() {
     let world = promoted().await;
     for at in 1..=8 {
@@ -198,6 +201,7 @@ async fn a_drain_that_is_killed_at_any_write_is_gone_on_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn regions_are_probed_from_outside() {
     let world = promoted().await;
     let public = world.public.to_str().unwrap().to_owned();

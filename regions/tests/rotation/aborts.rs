@@ -39,6 +39,7 @@ async fn a_key_that_has_signed_verifies_until_its_last_token_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn clients_find_their_former_secret_again() {
     let world = World::start(1).await;
     let old = secret_of(&world.eu).await;

@@ -274,6 +274,7 @@ async fn a_keyset_that_is_killed_at_a_write_of_each_path_converges() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn clients_that_are_killed_at_a_write_of_each_path_converge() {
     killed("clients", &["--grace=1s"], At::EachPath).await;
 }
@@ -317,6 +318,7 @@ async fn killed_at_locks(all: impl Iterator<Item = usize> + Clone) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_rotation_that_is_killed_as_it_takes_or_gives_back_its_lock_converges() {
     // The first takes one, and one of the third and the fourth gives one back.
     assert_eq!(killed_at_locks([1, 3].into_iter()).await, 4);

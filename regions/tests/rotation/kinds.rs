@@ -102,6 +102,7 @@ async fn a_client_gets_a_new_secret_and_is_never_turned_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_document_comes_on_standard_input_and_is_in_use_everywhere() {
     let world = World::start(1).await;
     world.rotate("config", &[]).await.expect(1).says("--from-stdin < FILE.json");

@@ -57,6 +57,7 @@ async fn a_version_written_by_hand_stops_it_and_both_ways_lead_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_region_that_is_away_stops_it_and_is_left_out_only_out_of_traffic() {
     let world = World::start(1).await;
     // The operator has had a token since before.
@@ -86,6 +87,7 @@ async fn a_region_that_is_away_stops_it_and_is_left_out_only_out_of_traffic() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_region_whose_watcher_answers_and_cannot_tell_is_not_left_out() {
     let world = World::start(1).await;
     let dumb = Port::reserve().unwrap();
@@ -111,6 +113,7 @@ async fn unavailable(listener: TcpListener) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_region_that_a_newer_catalogue_knows_stops_it() {
     let world = World::start(1).await;
     let names = json!({"custom_metadata": {"regions": "ap,eu,us"}});

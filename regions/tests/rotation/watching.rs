@@ -49,6 +49,7 @@ async fn what_somebody_writes_is_in_use_within_moments_and_told_as_unmanaged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn it_survives_its_vault_and_its_pods_and_keeps_the_floor() {
     let mut world = World::start(1).await;
     let floor = world.folder.path().join("floor-eu/config");
@@ -130,6 +131,7 @@ async fn a_version_that_is_destroyed_is_wiped_from_every_agent_within_moments() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn an_answer_is_of_a_round_that_began_after_it_was_asked_for() {
     let world = World::start(1).await;
     let answers = (0..20).map(async |_| {

@@ -188,6 +188,7 @@ fn opens((_, call): &Write) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn killed_at_any_write_after_the_shares_were_shown_it_converges() {
     let clean = World::start().await;
     clean.whole().await;
@@ -244,6 +245,7 @@ async fn killed_between_initialising_and_showing_the_shares_it_names_the_storage
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn killed_while_a_root_token_is_made_it_converges() {
     let world = World::start().await;
     let mut terminal = world.terminal(2, false);

@@ -240,6 +240,7 @@ impl Killer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn killed_at_any_write_to_the_api_server_it_converges() {
     let world = World::start().await;
     let killer = Killer::before(&world).await;

@@ -16,11 +16,13 @@ use crate::run;
 use crate::world::{World, contents};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn killed_before_any_write_arrives_it_converges() {
     killed_at_every_write(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn killed_after_any_write_arrived_it_converges() {
     killed_at_every_write(false).await;
 }
