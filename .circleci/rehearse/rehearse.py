@@ -289,7 +289,7 @@ def main(arguments):
     if os.geteuid() != 0:
         say("regions of this machine need root; --list says what would run")
         return 2
-    subprocess.run(["cargo", "build", "--quiet", "-p", "local-region", "-p", "regions"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--quiet", "--workspace", "--bin", "local-region", "--bin", "regions"], cwd=ROOT, check=True)
     with tempfile.TemporaryDirectory(prefix="meridian-rehearsal.") as folder:
         rehearsal = Rehearsal(read, Path(folder))
         try:
