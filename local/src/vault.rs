@@ -77,9 +77,9 @@ pub enum Error {
 /// Where a server keeps its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storage {
-    /// Plain files: the quickest that outlives a restart.
-    File,
-    /// Integrated storage, as in production.
+    /// Memory: the quickest. It ends with the process.
+    Memory,
+    /// Integrated storage, as in production, which outlives a restart.
     Raft,
 }
 
@@ -244,7 +244,7 @@ impl VaultServer {
         let name = name.to_owned();
         Builder {
             name,
-            storage: Storage::File,
+            storage: Storage::Memory,
             folder: None,
             address: None,
             audit: false,
@@ -254,7 +254,7 @@ impl VaultServer {
         }
     }
 
-    /// A server for one test: files, its own folder, its own port.
+    /// A server for one test: in memory, with its own folder and its own port.
     ///
     /// # Errors
     /// As [`Builder::start`].
@@ -375,7 +375,7 @@ impl VaultServer {
     /// Starts it again at the same address with the same data, and unseals it.
     ///
     /// # Errors
-    /// It does not come up.
+    /// It does not come up, or its storage was memory.
     pub async fn restart(&mut self) -> Result<(), Error> {
         self.restart_sealed().await?;
         self.unseal().await

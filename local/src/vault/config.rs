@@ -17,7 +17,7 @@ pub(super) fn render(
 ) -> Value {
     let data = folder.join("data");
     let storage = match storage {
-        Storage::File => json!({"file": {"path": data}}),
+        Storage::Memory => json!({"inmem": {}}),
         // One server has nobody to wait for: the shortest timeouts that Vault takes.
         Storage::Raft => json!({"raft": {"path": data, "node_id": "one", "performance_multiplier": 1}}),
     };

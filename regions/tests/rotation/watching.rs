@@ -51,7 +51,7 @@ async fn what_somebody_writes_is_in_use_within_moments_and_told_as_unmanaged() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "make test-regions"]
 async fn it_survives_its_vault_and_its_pods_and_keeps_the_floor() {
-    let mut world = World::start(1).await;
+    let mut world = World::that_lasts(1).await;
     let floor = world.folder.path().join("floor-eu/config");
     let kept = || -> Value { serde_json::from_slice(&fs::read(&floor).unwrap()).unwrap() };
     wait_until("the floor", SOON, async || floor.exists()).await.unwrap();

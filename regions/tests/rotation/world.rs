@@ -10,7 +10,7 @@ use local_region::documents::{self, KeyState, Rotation, SigningKey};
 use local_region::http::StatusCode;
 use local_region::pki::{Ca, write_private};
 use local_region::pod::{Pod, Site};
-use local_region::vault::{Admin, VaultServer};
+use local_region::vault::{Admin, Storage, VaultServer};
 use local_region::wait::wait_until;
 use local_region::watcher::{Watched, Watcher};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -47,6 +47,15 @@ pub(crate) struct World {
 impl World {
     /// With so many pods in each region.
     pub(crate) async fn start(pods: usize) -> Self {
+        Self::with(pods, Storage::Memory).await
+    }
+
+    /// With Vaults that can be started again.
+    pub(crate) async fn that_lasts(pods: usize) -> Self {
+        Self::with(pods, Storage::Raft).await
+    }
+
+    async fn with(pods: usize, storage: Storage) -> Self {
         let folder = tempfile::Builder::new().prefix("mr-").tempdir().unwrap();
         let logs = folder.path().join("logs");
         fs::create_dir(&logs).unwrap();
@@ -75,8 +84,8 @@ impl World {
             release: "test",
         };
         let (eu, us) = tokio::join!(
-            region("eu", &site, &contents, &secret, pods),
-            region("us", &site, &contents, &secret, pods)
+            region("eu", &site, &contents, &secret, pods, storage),
+            region("us", &site, &contents, &secret, pods, storage)
         );
         let private = contents[2].1["keys"][&key.kid]["private_pem"].as_str().unwrap();
         // A service that asks for a key in PEM names the words, and shows none.
@@ -215,8 +224,10 @@ async fn region(
     contents: &[(&str, Value)],
     secret: &SecretString,
     pods: usize,
+    storage: Storage,
 ) -> Region {
-    let vault = VaultServer::named(name).audit().start(&Ca::new(name).unwrap()).await.unwrap();
+    let vault =
+        VaultServer::named(name).storage(storage).audit().start(&Ca::new(name).unwrap()).await.unwrap();
     let address = vault.url();
     edit(site.folder, &format!("{name}.yaml"), |text| {
         format!("{text}vault: {{ address: '{address}', in_cluster: false }}\n")

@@ -81,7 +81,7 @@ async fn frozen_while_nobody_asks_for_anything() -> Outcome {
 
 #[tokio::test]
 async fn restarted() -> Outcome {
-    let mut scenario = Scenario::new().await?;
+    let mut scenario = Scenario::that_lasts().await?;
     let agent = scenario.agent().await?;
     scenario.vault.kill().await;
     serves_on(&agent, "Vault cannot be reached").await?;
@@ -91,7 +91,7 @@ async fn restarted() -> Outcome {
 
 #[tokio::test]
 async fn away_at_the_start() -> Outcome {
-    let mut scenario = Scenario::new().await?;
+    let mut scenario = Scenario::that_lasts().await?;
     scenario.vault.kill().await;
     let agent = scenario.settings().start()?;
     agent.error("Vault cannot be reached").await?;

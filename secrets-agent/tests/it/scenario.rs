@@ -11,7 +11,7 @@ use local_region::http::{Answer, Client, Target};
 use local_region::pki::{Ca, write_private};
 use local_region::ports::Port;
 use local_region::process::{Process, Program};
-use local_region::vault::{Admin, AppRole, VaultServer};
+use local_region::vault::{Admin, AppRole, Storage, VaultServer};
 use local_region::wait::wait_until;
 use secrecy::ExposeSecret;
 use secrets_agent_client::wire::{SecretStatus, Status, VaultState};
@@ -43,10 +43,19 @@ impl Scenario {
         Self::with_role(json!({})).await
     }
 
+    /// With a Vault that can be started again.
+    pub(crate) async fn that_lasts() -> Result<Self, Box<dyn Error>> {
+        Self::with(Storage::Raft, json!({})).await
+    }
+
     /// With further parameters of the role, such as `token_ttl`.
     pub(crate) async fn with_role(parameters: Value) -> Result<Self, Box<dyn Error>> {
+        Self::with(Storage::Memory, parameters).await
+    }
+
+    async fn with(storage: Storage, parameters: Value) -> Result<Self, Box<dyn Error>> {
         let ca = Ca::new("the test's authority")?;
-        let vault = VaultServer::named("test").audit().start(&ca).await?;
+        let vault = VaultServer::named("test").storage(storage).audit().start(&ca).await?;
         let admin = vault.admin();
         admin.mount_kv("kv").await?;
         admin.write_policy("service", POLICY).await?;
