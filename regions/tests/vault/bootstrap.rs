@@ -48,7 +48,7 @@ async fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let third = Third::start().await;
     let before = contents(&third.world.eu.admin()).await;
     let ran = third.unattended(&["--dry-run"]).await.expect(0);
-    ran.says("would find it uninitialised (seal shamir, storage file)")
+    ran.says("would find it uninitialised (seal shamir, storage inmem)")
         .says("would copy from eu: service/clients, service/config, service/signing-keys, service/tls, client/other")
         .says("nothing was changed");
     assert!(!third.initialised().await);
