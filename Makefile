@@ -43,12 +43,10 @@ test-build: setup
 	@target/debug/local-region tools >/dev/null
 	@local/tools/helm/path >/dev/null
 	@cargo test --quiet --workspace --no-run
-	@cargo test --quiet --workspace --features service/faults --lib --no-run
 
 .PHONY: test-rust
 test-rust: test-build ## the Rust programs, against the real Vault and the real API server
 	@cargo test --workspace --no-fail-fast
-	@cargo test --workspace --features service/faults --lib faults
 
 .PHONY: test-regions
 test-regions: test-build ## more of what promotions and rotations may meet, on API servers and Vaults of their own; some ten minutes

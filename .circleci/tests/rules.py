@@ -7,7 +7,7 @@ from config import all_stages, before, commands, make_targets, stages, steps
 
 # The longest silence that is borne of what runs for long, or waits for others.
 SILENCE = {
-    "lint": 20, "advisories": 20, "test": 20, "image": 20, "test-image": 20, "release": 10, "sign": 10, "promote": 60,
+    "lint": 20, "advisories": 20, "test-all": 20, "image": 20, "test-image": 20, "release": 10, "sign": 10, "promote": 60,
     "settle": 30, "<< parameters.operation >>": 30, "rotate": 120, "nightly": 60,
 }
 # What only asks, and may be tried again. Nothing that writes may: a person looks first.

@@ -72,6 +72,7 @@ async fn a_rollback_that_does_not_become_ready_goes_back_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn what_a_cancelled_run_left_is_settled() {
     let world = World::start().await;
     world.promote(&world.release(&good("1.0.0")).await, &[]).await.expect(0);

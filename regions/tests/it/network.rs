@@ -60,6 +60,7 @@ async fn connections_that_are_cut_again_and_again_delay_it_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn an_api_server_that_is_away_while_pods_start_does_not_end_the_promotion() {
     let world = World::start().await;
     let release = world.release(&good("1.0.0").with("image", "pending.invalid/service")).await;

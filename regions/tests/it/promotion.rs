@@ -117,6 +117,7 @@ async fn pods_that_never_come_end_at_the_timeout_and_running_again_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_signal_ends_it_between_two_writes_and_running_again_goes_on() {
     let world = World::start().await;
     let release = world.release(&good("1.0.0").with("image", "pending.invalid/service")).await;

@@ -7,6 +7,7 @@ use crate::charts::good;
 use crate::world::{World, contents, get, patch, records, versions, writes};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_field_of_another_manager_is_named_and_not_forced() {
     let world = World::start().await;
     let first = world.release(&good("1.0.0")).await;

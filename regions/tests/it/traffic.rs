@@ -109,6 +109,7 @@ async fn a_region_goes_out_and_comes_back_and_its_clients_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn the_last_region_is_not_drained_without_a_reason() {
     let world = promoted().await;
     end(world.traffic("drain", "us", &[])).await.expect(0);

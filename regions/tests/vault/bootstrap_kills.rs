@@ -240,8 +240,10 @@ async fn killed_between_initialising_and_showing_the_shares_it_names_the_storage
     world.killer.disarm();
     let ran = world.third.unattended(&[]).await.expect(1);
 
-    ran.says("nobody has them, it was never unsealed, and is empty: wipe the storage (inmem) of the Vault at")
-        .says("wipe the storage (inmem) of the Vault at https://localhost:");
+    ran.says(
+        "nobody has them, it was never unsealed, and is empty: wipe the storage (inmem) of the Vault at",
+    )
+    .says("wipe the storage (inmem) of the Vault at https://localhost:");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use dynamic::{Ceilings, Dynamic, Oauth};
 
-#[cfg(feature = "faults")]
+#[cfg(any(test, feature = "faults"))]
 use crate::http::faults::Faults;
 use layers::Layers;
 use raw::Raw;
@@ -46,7 +46,7 @@ pub struct Configuration {
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is played on purpose.
-    #[cfg(feature = "faults")]
+    #[cfg(any(test, feature = "faults"))]
     pub(crate) faults: Faults,
     layers: Layers,
 }
@@ -218,7 +218,7 @@ impl Configuration {
             ceilings: raw.ceilings.into(),
             shutdown: Shutdown { accept_for: raw.shutdown.accept_for.0, drain_for: raw.shutdown.drain_for.0 },
             log_format: raw.log.format,
-            #[cfg(feature = "faults")]
+            #[cfg(any(test, feature = "faults"))]
             faults: raw.faults,
             layers,
         };

@@ -21,7 +21,7 @@ pub(super) struct Raw {
     pub(super) ceilings: Ceilings,
     pub(super) shutdown: Shutdown,
     pub(super) log: Log,
-    #[cfg(feature = "faults")]
+    #[cfg(any(test, feature = "faults"))]
     pub(super) faults: crate::http::faults::Faults,
 }
 

@@ -1,7 +1,7 @@
 //! The public interface.
 
 mod body;
-#[cfg(feature = "faults")]
+#[cfg(any(test, feature = "faults"))]
 pub(crate) mod faults;
 mod front;
 mod problem;

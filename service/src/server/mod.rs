@@ -114,7 +114,7 @@ fn public(
         .accept_error_handler(|_, error| debug!(%error, "connection not accepted"));
     server.http_builder().http1().max_buf_size(MAX_HEADER);
     let routes = router(Arc::clone(state));
-    #[cfg(feature = "faults")]
+    #[cfg(any(test, feature = "faults"))]
     let routes = crate::http::faults::before(routes, state);
     let front = Front::new(Arc::clone(state), routes);
     Ok(server.serve(service_fn(move |_: SocketAddr| {
