@@ -30,11 +30,11 @@ platform-down: ## take it down again, with all that is left of it
 ##@ Trust it
 .PHONY: test
 test: setup test-build ## every kind of test in a quarter of an hour: rust, chart, terraform and pipeline, with each one's closing lines at the end
-	@MAKE='$(MAKE)' local/tools/parts rust 'chart terraform pipeline'
+	@MAKE='$(MAKE)' local/tools/parts 'rust pipeline' 'chart terraform'
 
 .PHONY: test-all
 test-all: setup test-build ## everything that CI checks: `make test`, and `make test-regions`
-	@MAKE='$(MAKE)' local/tools/parts 'rust regions' 'chart terraform pipeline'
+	@MAKE='$(MAKE)' local/tools/parts 'rust regions pipeline' 'chart terraform'
 
 # Before anything runs, so that nothing waits for the compiler meanwhile.
 .PHONY: test-build
