@@ -92,10 +92,7 @@ promotions: setup ## 100,000 promotions in simulation, with everything that goes
 	@SCHEDULES=$(or $(SCHEDULES),100000) cargo test --release --package regions --test promotions -- --ignored --nocapture
 
 .PHONY: kills
-kills: setup ## promotions and rotations killed before and after every single write, held against the audit logs
-	@$(call with_vault_ahead,cargo build --workspace)
-	@target/debug/local-region tools
-	@local/tools/helm/path >/dev/null
+kills: test-build ## promotions and rotations killed before and after every single write, held against the audit logs
 	@cargo test --workspace --test it complete_ -- --ignored --nocapture
 	@cargo test --workspace --test rotation kills:: -- --ignored --nocapture --test-threads=1
 

@@ -6,14 +6,14 @@ vault apply` take nothing else, from an issuer that is asked, regions/tests/vaul
 """
 
 import base64
-import http.client
 import json
-import socket
 import ssl
 import subprocess
 import time
 import uuid
 from pathlib import Path
+
+from vault import Client
 
 ISSUER = "https://oidc.circleci.com/org/"
 CLAIM = "oidc.circleci.com/"
@@ -22,32 +22,14 @@ NAME = "vault.vault.svc"
 MAIN = "refs/heads/main"
 
 
-class Refused(Exception):
-    """Vault said no."""
-
-
-class Vault:
-    """A region's Vault, at the address of its pod."""
-
-    def __init__(self, region, kubectl, kubeconfig):
-        asked = [kubectl, "--kubeconfig", kubeconfig, "--context", region["context"], "--namespace", "vault",
-                 "get", "pod", "vault-0", "--output", "jsonpath={.status.podIP}"]
-        self.name, self.address = region["name"], subprocess.run(asked, check=True, capture_output=True, text=True).stdout
-        self.root = Path(region["vault"]["tokens"]["root"]).read_text().strip()
-        self.context = ssl.create_default_context(cafile=region["vault"]["authority"])
-
-    def call(self, path, body, token=None):
-        """One write; as nobody unless a token is given."""
-        connection = http.client.HTTPSConnection(NAME, context=self.context, timeout=10)
-        plain = socket.create_connection((self.address, 8200), timeout=10)
-        connection.sock = self.context.wrap_socket(plain, server_hostname=NAME)
-        connection.request("POST", f"/v1/{path}", json.dumps(body), {"X-Vault-Token": token} if token else {})
-        answer = connection.getresponse()
-        text = answer.read()
-        connection.close()
-        if answer.status >= 400:
-            raise Refused(f"{self.name}: {path}: {answer.status} {text.decode(errors='replace').strip()}")
-        return json.loads(text) if text else {}
+def vaults(region, kubectl, kubeconfig):
+    """A region's Vault, at the address of its pod: as its root, and as nobody."""
+    asked = [kubectl, "--kubeconfig", kubeconfig, "--context", region["context"], "--namespace", "vault",
+             "get", "pod", "vault-0", "--output", "jsonpath={.status.podIP}"]
+    host = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+    context = ssl.create_default_context(cafile=region["vault"]["authority"])
+    root = Path(region["vault"]["tokens"]["root"]).read_text().strip()
+    return [Client(context, NAME, host=host, token=token) for token in (root, None)]
 
 
 class Issuer:
@@ -75,22 +57,19 @@ class Issuer:
         made = subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.key], input=signed, check=True, capture_output=True)
         return (signed + b"." + base64.urlsafe_b64encode(made.stdout).rstrip(b"=")).decode()
 
-    def trusted_by(self, vault, environment):
+    def trusted_by(self, root, environment):
         """Lets the jobs of an environment log in to a Vault to promote."""
-        try:
-            vault.call("sys/auth/jwt", {"type": "jwt"}, vault.root)
-        except Refused as refused:
-            if "path is already in use" not in str(refused):
-                raise
-        vault.call("auth/jwt/config", {"jwt_validation_pubkeys": [self.public], "bound_issuer": ISSUER + self.organisation}, vault.root)
-        vault.call("auth/jwt/role/promoter", {
+        if "jwt/" not in root.call("GET", "sys/auth"):
+            root.call("POST", "sys/auth/jwt", {"type": "jwt"})
+        root.call("POST", "auth/jwt/config", {"jwt_validation_pubkeys": [self.public], "bound_issuer": ISSUER + self.organisation})
+        root.call("POST", "auth/jwt/role/promoter", {
             "role_type": "jwt", "user_claim": "sub", "bound_audiences": [self.organisation],
             "bound_claims": {
                 CLAIM + "project-id": self.project, CLAIM + "context-ids": self.contexts[environment],
                 CLAIM + "vcs-ref": MAIN, CLAIM + "ssh-rerun": False,
             },
             "token_policies": ["promoter"], "token_no_default_policy": True, "token_ttl": "5m", "token_max_ttl": "5m",
-        }, vault.root)
+        })
 
     def strangers(self, environment):
         """Tokens that no Vault may take, by whose they are."""

@@ -7,8 +7,8 @@ alone, which its first wave stops. From the second on, all regions are under loa
 Each job logs in to the regions' Vaults by a token of its own, of the shape of CircleCI's; those of another branch,
 project, context and of a rerun with SSH are refused. Two commands of the jobs speak to Google Cloud, where nothing of this
 machine is: they are not run, and it is said. The registry needs no login here, and clusters are reached by the kubeconfig
-of local-region. Jobs named in PASS_OVER
-(default: check test) are passed over; PASS_OVER= runs them too. NODES nodes for each region (1), KEEP=1 leaves it all up.
+of local-region. Jobs named in PASS_OVER (default: check test) are passed over; PASS_OVER= runs them too. NODES nodes for
+each region (1), KEEP=1 leaves it all up.
 """
 
 import base64
@@ -22,12 +22,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 from pathlib import Path
 
 import config
 import rules
 import schedule
-from issuer import Issuer, Refused, Vault
+from issuer import Issuer, vaults
 
 ROOT = config.ROOT
 LOCAL_REGION = ROOT / "target/debug/local-region"
@@ -94,17 +95,20 @@ class Place:
 
     def trust(self, issuer, kubectl):
         """Lets the environment's jobs log in to its Vaults, and nobody else's."""
+        strangers = issuer.strangers(self.name)
         for region in self.state["regions"]:
-            vault = Vault(region, kubectl, self.state["kubeconfig"])
-            issuer.trusted_by(vault, self.name)
-            vault.call("auth/jwt/login", {"role": "promoter", "jwt": issuer.token(self.name)})
-            for whose, token in issuer.strangers(self.name).items():
+            root, nobody = vaults(region, kubectl, self.state["kubeconfig"])
+            issuer.trusted_by(root, self.name)
+            nobody.call("POST", "auth/jwt/login", {"role": "promoter", "jwt": issuer.token(self.name)})
+            for whose, token in strangers.items():
                 try:
-                    vault.call("auth/jwt/login", {"role": "promoter", "jwt": token})
-                except Refused:
-                    continue
+                    nobody.call("POST", "auth/jwt/login", {"role": "promoter", "jwt": token})
+                except urllib.error.HTTPError as refused:
+                    if refused.code == 400:
+                        continue
+                    raise
                 raise Failed(f"the Vault of {self.name}/{region['name']} took a token of {whose}")
-            say(f"{self.name}/{region['name']}: its Vault takes its jobs' tokens, and none of {', '.join(issuer.strangers(self.name))}")
+            say(f"{self.name}/{region['name']}: its Vault takes its jobs' tokens, and none of {', '.join(strangers)}")
 
 
 class Load:

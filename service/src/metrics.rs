@@ -250,10 +250,9 @@ impl Metrics {
     }
 
     /// A version of a document is in use, and nothing newer is rejected.
-    pub fn adopted(&self, document: &'static str, Version { version, created_time }: Version) {
-        let created = created_time.as_duration().as_secs_f64();
-        self.document_version.get_or_create(&ByDocument { document }).set(as_gauge(version));
-        self.document_created.get_or_create(&ByDocument { document }).set(created);
+    pub fn adopted(&self, document: &'static str, version: Version) {
+        self.document_version.get_or_create(&ByDocument { document }).set(as_gauge(version.version));
+        self.document_created.get_or_create(&ByDocument { document }).set(version.created_seconds());
         self.accepted_document(document);
     }
 

@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import http.client
 import json
 import os
+import socket
 import ssl
 import subprocess
 import urllib.request
@@ -33,13 +35,31 @@ def documents(authority, domain, secret):
     }
 
 
-class Vault:
+class Client:
+    """A Vault at an address, under the name in its certificate; as nobody where there is no token."""
+
+    def __init__(self, context, name, port=8200, host="127.0.0.1", token=None):
+        self.context, self.host, self.token = context, host, token
+        self.address = f"https://{name}:{port}"
+
+    def call(self, method, path, body=None):
+        """One call of Vault's API."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"X-Vault-Token": self.token} if self.token else {}
+        # The name is told by TLS; the address is known here, so that only the container's resolver is tested.
+        opener = urllib.request.build_opener(At(self.context, self.host))
+        request = urllib.request.Request(f"{self.address}/v1/{path}", data, headers, method=method)
+        with opener.open(request, timeout=5) as response:
+            text = response.read()
+        return json.loads(text) if text else {}
+
+
+class Vault(Client):
     """Initialised, unsealed, and with a role that reads what an agent reads and nothing else."""
 
     def __init__(self, folder, authority, name, port=8200):
         certificate, key = authority.issue(name)
-        self.context = ssl.create_default_context(cafile=authority.certificate)
-        self.address, self.token = f"https://{name}:{port}", None
+        super().__init__(ssl.create_default_context(cafile=authority.certificate), name, port)
         configuration = folder / "vault.json"
         configuration.write_text(json.dumps({
             "storage": {"inmem": {}},
@@ -49,7 +69,6 @@ class Vault:
                 "address": f"127.0.0.1:{port}", "tls_cert_file": str(certificate), "tls_key_file": str(key),
             }},
         }))
-        self.name = name
         with open(folder / "vault.log", "wb") as log:
             command = [os.environ["VAULT"], "server", f"-config={configuration}"]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -58,17 +77,6 @@ class Vault:
         self.token = keys["root_token"]
         self.call("PUT", "sys/unseal", {"key": keys["keys"][0]})
         until("Vault is active", lambda: self.call("GET", "sys/health"), 30)
-
-    def call(self, method, path, body=None):
-        """One call of Vault's API."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"X-Vault-Token": self.token} if self.token else {}
-        # The name is told by TLS; the address is known here, so that only the container's resolver is tested.
-        opener = urllib.request.build_opener(ByName(self.context, self.name))
-        request = urllib.request.Request(f"{self.address}/v1/{path}", data, headers, method=method)
-        with opener.open(request, timeout=5) as response:
-            text = response.read()
-        return json.loads(text) if text else {}
 
     def seed(self, secrets):
         """Writes the documents, and gives (role id, secret id)."""
@@ -86,23 +94,22 @@ class Vault:
         return role, self.call("POST", "auth/approle/role/service/secret-id")["data"]["secret_id"]
 
 
-class ByName(urllib.request.HTTPSHandler):
-    """HTTPS to 127.0.0.1 under a name that this machine does not know."""
+class At(urllib.request.HTTPSHandler):
+    """HTTPS to a host under a name that this machine does not know."""
 
-    def __init__(self, context, name):
+    def __init__(self, context, host):
         super().__init__(context=context)
-        self.name = name
+        self.host = host
 
     def https_open(self, request):
         return self.do_open(self.connection, request, context=self._context)
 
-    def connection(self, host, **options):
-        import http.client
-        import socket
+    def connection(self, name, **options):
+        host = self.host
 
         class Connection(http.client.HTTPSConnection):
             def connect(self):
-                plain = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+                plain = socket.create_connection((host, self.port), self.timeout)
                 self.sock = self._context.wrap_socket(plain, server_hostname=self.host)
 
-        return Connection(host, **options)
+        return Connection(name, **options)

@@ -192,9 +192,8 @@ impl Service {
             return Some(format!("version {number}"));
         }
         let created = self.created.get(document)?;
-        let wanted = version.created_time.as_duration().as_secs_f64();
         let told = || Timestamp::from_duration(SignedDuration::try_from_secs_f64(*created).ok()?).ok();
-        ((created - wanted).abs() > EXACT_S).then(|| match told() {
+        ((created - version.created_seconds()).abs() > EXACT_S).then(|| match told() {
             Some(time) => format!("version {number} of {time}"),
             None => format!("version {number} of another time"),
         })

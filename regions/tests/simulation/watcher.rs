@@ -166,8 +166,8 @@ fn answer(pod: &Pod) -> Answer {
         let used = service.used.as_ref();
         let kids = used.map(|(_, document)| keys(document).0.into_iter().collect());
         let documents = used.map(|(version, _)| (SECRET.to_owned(), version.version)).into_iter().collect();
-        let created = |version: &Version| version.created_time.as_duration().as_secs_f64();
-        let created = used.map(|(version, _)| (SECRET.to_owned(), created(version))).into_iter().collect();
+        let created =
+            used.map(|(version, _)| (SECRET.to_owned(), version.created_seconds())).into_iter().collect();
         Service { kids, documents, created, ready: used.is_some(), ..Service::default() }
     });
     Answer { agent: Some(status), agent_error: None, service, service_error: None }

@@ -1,7 +1,8 @@
 //! Faults that are played on purpose: a release for tests of promotions, that is ready and not good.
 //!
-//! They are compiled in with the feature `faults`, which nothing that is released has, and for unit tests. They stand before every
-//! public route and inside of what counts answers, so that gates see them as they would see those of a handler.
+//! They are compiled in with the feature `faults`, which nothing that is released has, and for unit tests. They stand
+//! before every public route and inside of what counts answers, so that gates see them as they would see those of a
+//! handler.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
