@@ -55,6 +55,8 @@ async fn not_ready_before_every_document_and_nothing_acknowledged_before_it_is_i
         #[expect(clippy::cast_precision_loss, reason = "small numbers")]
         let version = version as f64;
         assert_eq!(pod.metric(&series).await, Some(version), "{series}");
+        let series = format!("service_document_created_timestamp_seconds{{document=\"{name}\"}}");
+        assert!(pod.metric(&series).await.is_some_and(|created| created > 0.0), "{series}");
     }
     let (_, claims) = pod.verified_token("probe", "one").await;
     assert_eq!(claims["iss"], crate::documents::ISSUER);
