@@ -62,6 +62,26 @@ fn what_a_region_gave_its_clients_before_it_was_left_out_is_waited_for() {
 }
 
 #[test]
+fn a_rotation_that_was_taken_back_stays_so_whatever_is_written_over_it() {
+    let mut world = World::of(SecretKind::Keyset);
+    world.go_on();
+    world.request.abort = true;
+    while (0..2).any(|place| phase(&world.document(place)) != Some(Phase::Remove)) {
+        assert!(!world.plan().steps.is_empty(), "{:?}", world.plan());
+        world.step();
+        world.use_all();
+    }
+    // It has not noted its end yet when somebody writes.
+    let mut by_hand = world.document(0);
+    by_hand.as_object_mut().unwrap().remove("rotation");
+    (0..2).for_each(|place| world.put(place, PATH, &by_hand));
+    world.use_all();
+    world.request.abort = false;
+    world.request.overwrite = ["eu".to_owned(), "us".to_owned()].into();
+    assert_eq!(written(&world.plan(), "eu"), [Some(Phase::Remove)]);
+}
+
+#[test]
 fn a_way_back_waits_for_the_region_that_may_have_all_of_what_it_takes_back() {
     for kind in [SecretKind::Keyset, SecretKind::Clients] {
         let mut world = World::of(kind);
