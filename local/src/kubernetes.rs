@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use crate::http::{self, Client, StatusCode, Target};
 use crate::pki::{self, Ca, write_private};
 use crate::ports::Port;
-use crate::process::{self, Process, Program, Signal};
+use crate::process::{self, Process, Program};
 use crate::tools::{self, KubernetesPart};
 use crate::wait::{NotInTime, wait_until};
 
@@ -305,9 +305,9 @@ impl KubernetesApi {
     /// Freezes the API server (SIGSTOP): connections are taken by the kernel, and nothing answers.
     ///
     /// # Errors
-    /// The system refused.
-    pub fn pause(&self) -> Result<(), Error> {
-        Ok(self.server.signal(Signal::STOP)?)
+    /// As [`Process::pause`].
+    pub async fn pause(&self) -> Result<(), Error> {
+        Ok(self.server.pause().await?)
     }
 
     /// Ends a [`KubernetesApi::pause`].
@@ -315,7 +315,7 @@ impl KubernetesApi {
     /// # Errors
     /// The system refused.
     pub fn resume(&self) -> Result<(), Error> {
-        Ok(self.server.signal(Signal::CONT)?)
+        Ok(self.server.resume()?)
     }
 
     /// Kills the API server (SIGKILL); its address refuses connections then.

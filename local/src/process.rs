@@ -19,8 +19,13 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, kill_process_gro
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::wait::{NotInTime, wait_until};
+
 pub use facts::Facts;
 pub use rustix::process::Signal;
+
+/// For how long a child that was told to stand still is waited for.
+const PAUSES: Duration = Duration::from_secs(10);
 
 /// Why a child could not be started or spoken to.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +63,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// It does not stop.
+    #[error(transparent)]
+    Running(#[from] NotInTime),
     /// What was asked for needs a living child.
     #[error("{name} (pid {pid}) has ended: {status}; its log ends with:\n{tail}")]
     Ended {
@@ -267,6 +275,29 @@ impl Process {
         }
         let sent = raw(self.pid).map_or(Ok(()), |pid| kill_process(pid, signal));
         sent.map_err(|source| Error::Signal { name: self.name.clone(), pid: self.pid, source: source.into() })
+    }
+
+    /// Stops it (SIGSTOP), and comes back when every thread of it stands still: the system takes the signal before
+    /// that, and what is asked meanwhile is still answered. `Ok` too when it has ended meanwhile.
+    ///
+    /// # Errors
+    /// The system refused, or it does not stop within 10 s.
+    pub async fn pause(&self) -> Result<(), Error> {
+        self.signal(Signal::STOP)?;
+        let what = format!("{} (pid {}) to stand still", self.name, self.pid);
+        let still = async || {
+            // One that has ended has nothing to read under /proc, and answers nothing either.
+            self.exit.borrow().is_some() || self.facts().is_stopped().is_ok_and(|stopped| stopped)
+        };
+        Ok(wait_until(what, PAUSES, still).await?)
+    }
+
+    /// Ends a [`Process::pause`].
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.signal(Signal::CONT)
     }
 
     /// Asks it to end (SIGTERM), waits for as long as `grace`, then kills its process group.

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::http::{self, Client, StatusCode, Target};
 use crate::pki::{self, Ca};
 use crate::ports::Port;
-use crate::process::{self, Process, Program, Signal};
+use crate::process::{self, Process, Program};
 use crate::tools;
 use crate::wait::{NotInTime, wait_until};
 
@@ -349,9 +349,9 @@ impl VaultServer {
     /// Freezes it (SIGSTOP): connections are taken by the kernel, and nothing answers.
     ///
     /// # Errors
-    /// The system refused.
-    pub fn pause(&self) -> Result<(), Error> {
-        Ok(self.process.signal(Signal::STOP)?)
+    /// As [`Process::pause`].
+    pub async fn pause(&self) -> Result<(), Error> {
+        Ok(self.process.pause().await?)
     }
 
     /// Ends a [`VaultServer::pause`].
@@ -359,7 +359,7 @@ impl VaultServer {
     /// # Errors
     /// The system refused.
     pub fn resume(&self) -> Result<(), Error> {
-        Ok(self.process.signal(Signal::CONT)?)
+        Ok(self.process.resume()?)
     }
 
     /// Kills it (SIGKILL); its address refuses connections then.

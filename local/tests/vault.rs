@@ -78,7 +78,7 @@ async fn a_server_is_sealed_paused_killed_and_comes_back_with_its_data() {
     assert_eq!(status(sealed), Some(StatusCode::SERVICE_UNAVAILABLE));
     vault.unseal().await.unwrap();
 
-    vault.pause().unwrap();
+    vault.pause().await.unwrap();
     let paused =
         tokio::time::timeout(Duration::from_millis(300), admin.read("kv", "service/config", None)).await;
     assert!(paused.is_err(), "a paused server answered");

@@ -227,7 +227,7 @@ async fn frozen(stage: &mut Stage<'_>) -> Result<()> {
         "The Vault of {name} freezes for {} s (SIGSTOP), the rotation under way",
         FROZEN.as_secs()
     ));
-    region.vault.pause()?;
+    region.vault.pause().await?;
     let thaw = Instant::now() + FROZEN;
     timeline.say("vault", &format!("the Vault of {name} answers nothing any more"));
 

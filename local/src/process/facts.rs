@@ -76,14 +76,19 @@ impl Facts {
         fs::read(self.path("cmdline"))
     }
 
-    /// Whether it is stopped by a signal.
+    /// Whether a signal has stopped it, and every thread of it: they stop one by one.
     ///
     /// # Errors
     /// The process is gone, or may not be looked at.
     pub fn is_stopped(self) -> io::Result<bool> {
-        let text = self.read("stat")?;
-        let (_, fields) = text.rsplit_once(')').unwrap_or_default();
-        Ok(fields.split_whitespace().next() == Some("T"))
+        for thread in fs::read_dir(self.path("task"))? {
+            let text = fs::read_to_string(thread?.path().join("stat"))?;
+            let (_, fields) = text.rsplit_once(')').unwrap_or_default();
+            if fields.split_whitespace().next() != Some("T") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn path(self, file: &str) -> String {

@@ -61,8 +61,8 @@ async fn stop_asks_first_and_kills_after_the_grace() {
 #[tokio::test]
 async fn a_paused_child_can_be_stopped() {
     let child = shell("exec tail -f /dev/null").start().unwrap();
-    child.signal(Signal::STOP).unwrap();
-    wait_until("the child to be paused", LONG, async || child.facts().is_stopped()).await.unwrap();
+    child.pause().await.unwrap();
+    assert!(child.facts().is_stopped().unwrap());
     let status = child.stop(LONG).await;
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
 }

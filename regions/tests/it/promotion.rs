@@ -219,7 +219,7 @@ async fn pods_that_crash_or_may_not_be_made_end_the_wait() {
 async fn a_signal_before_the_first_write_ends_it_at_once() {
     let world = World::start().await;
     let release = world.release(&good("1.0.0")).await;
-    world.us.pause().unwrap();
+    world.us.pause().await.unwrap();
     let started = Instant::now();
     let mut child = world.promotion(&release, &["--yes"]).spawn().unwrap();
     let asked =

@@ -62,7 +62,7 @@ async fn a_region_that_is_away_stops_it_and_is_left_out_only_out_of_traffic() {
     let world = World::start(1).await;
     // The operator has had a token since before.
     drop(world.rotating("signing-keys", &[]).await);
-    world.us.vault.pause().unwrap();
+    world.us.vault.pause().await.unwrap();
     let ran = world.rotate("signing-keys", &[]).await.expect(1);
     ran.says("us: ").says("no answer within").says("--without us").says("nothing was changed");
     world.rotate("signing-keys", &["--without=us"]).await.expect(1).says("it is left out, and takes traffic");

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use local_region::http::StatusCode;
 use local_region::pod::Pod;
-use local_region::process::Signal;
 use local_region::wait::wait_until;
 use serde_json::{Value, json};
 
@@ -71,7 +70,7 @@ async fn it_survives_its_vault_and_its_pods_and_keeps_the_floor() {
     world.eu.vault.unseal().await.unwrap();
     health(&world, "ok").await;
     // One that hangs keeps nobody from being told of the pods.
-    world.eu.vault.pause().unwrap();
+    world.eu.vault.pause().await.unwrap();
     health(&world, "unreachable").await;
     let view = world.eu.watcher.view().await.unwrap();
     assert_eq!(view["pods"][0]["service"]["ready"], true);
@@ -100,12 +99,12 @@ async fn it_survives_its_vault_and_its_pods_and_keeps_the_floor() {
     world.rotate("config", &[]).await.expect(1).says("it was restored from a snapshot").says("--restored eu");
 
     // A pod that does not answer is one that counts.
-    world.eu.pods[0].processes().0.signal(Signal::STOP).unwrap();
+    world.eu.pods[0].processes().0.pause().await.unwrap();
     let view = world.eu.watcher.view().await.unwrap();
     let pod = &view["pods"][0];
     assert_eq!(pod["agent"], Value::Null);
     assert!(pod["agent_error"].as_str().unwrap().contains("no answer within"), "{pod}");
-    world.eu.pods[0].processes().0.signal(Signal::CONT).unwrap();
+    world.eu.pods[0].processes().0.resume().unwrap();
 
     // It ends in order.
     world.eu.watcher.stop().await;

@@ -203,8 +203,8 @@ async fn the_first_of_several_regions_asks_nobody_and_gets_no_document() {
         .await
         .expect(2)
         .says("cannot be used with '--without <REGION>'");
-    third.world.eu.pause().unwrap();
-    third.world.us.pause().unwrap();
+    third.world.eu.pause().await.unwrap();
+    third.world.us.pause().await.unwrap();
     let (shares, screen) = third.attended(&["--first"]).await;
     third.world.eu.resume().unwrap();
     third.world.us.resume().unwrap();

@@ -29,7 +29,7 @@ async fn an_ending_does_not_wait_for_a_vault_that_is_frozen() -> Outcome {
     // However patient it is with Vault otherwise.
     let agent = scenario.settings().start_under(&["/usr/bin/env", "AGENT__VAULT__TIMEOUT=60s"])?;
     agent.delivered(1).await?;
-    scenario.vault.pause()?;
+    scenario.vault.pause().await?;
     agent.process.signal(Signal::TERM)?;
     let status = timeout(std::time::Duration::from_secs(5), agent.process.ended()).await;
     scenario.vault.resume()?;
@@ -45,7 +45,7 @@ async fn a_second_signal_ends_it_at_once() -> Outcome {
     let mut busy = tokio::net::UnixStream::connect(scenario.path("agent.sock")).await?;
     let head = "PUT /v1/secrets/config/adopted HTTP/1.1\r\nhost: a\r\ncontent-length: 90\r\n\r\n{";
     busy.write_all(head.as_bytes()).await?;
-    scenario.vault.pause()?;
+    scenario.vault.pause().await?;
     agent.process.signal(Signal::TERM)?;
     wait_until("the end to begin", SOON, async || agent.log().contains("\"ending\"")).await?;
     agent.process.signal(Signal::TERM)?;

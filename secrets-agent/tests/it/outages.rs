@@ -54,7 +54,7 @@ async fn sealed() -> Outcome {
 async fn frozen() -> Outcome {
     let scenario = Scenario::new().await?;
     let agent = scenario.agent().await?;
-    scenario.vault.pause()?;
+    scenario.vault.pause().await?;
     serves_on(&agent, "no answer from Vault within 1000 ms").await?;
     agent.sees(VaultState::Unreachable).await?;
     scenario.vault.resume()?;
@@ -65,7 +65,7 @@ async fn frozen() -> Outcome {
 async fn frozen_while_nobody_asks_for_anything() -> Outcome {
     let scenario = Scenario::with_role(json!({"token_ttl": "2s"})).await?;
     let agent = scenario.agent().await?;
-    scenario.vault.pause()?;
+    scenario.vault.pause().await?;
     // The token cannot be renewed, and ends.
     agent.sees(VaultState::Unreachable).await?;
     wait_until("a login that fails", SOON, async || {

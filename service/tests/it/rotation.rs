@@ -175,7 +175,7 @@ async fn without_vault_and_without_its_agent_the_service_goes_on_and_says_again_
     region.is_adopted("clients", 1).await;
     let load = Load::start(&pod.public, &everything("one"));
     load.goes_on().await;
-    region.vault.pause().unwrap();
+    region.vault.pause().await.unwrap();
     region.kill_agent().await;
     assert_eq!(pod.verified_token("probe", "one").await.0, key.kid);
     pod.degraded("agent: connect to secrets-agent at").await;
