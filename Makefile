@@ -20,7 +20,7 @@ demo: setup ## the main job, live: two regions on real Vaults, under load, throu
 .PHONY: platform
 platform: setup ## regions of an environment, each a whole Kubernetes cluster, with the release of this checkout in them (ENVIRONMENT=production, NODES=1); as root, on Linux
 	@local/tools/nodes
-	@$(call with_vault_ahead,cargo build --workspace --bin local-region --bin regions)
+	@$(call with_vault_ahead,cargo build --workspace --bin local-region)
 	@local/tools/platform "$(or $(ENVIRONMENT),production)" "$(or $(NODES),1)"
 
 .PHONY: platform-down

@@ -1,14 +1,19 @@
-"""The kinds of other projects that the chart uses, for an API server: the Prometheus operator's as its own module has
-them, and those of Google's collectors, which no registry has, by hand: the fields that its reference lists."""
+"""How objects may look: Kubernetes' own kinds, by its versions; and the kinds of other projects that the chart uses, for
+an API server too: the Prometheus operator's as its own module has them, and those of Google's collectors, which no
+registry has, by hand: the fields that its reference lists."""
 
 import functools
 import subprocess
 from pathlib import Path
 
 import jsonschema
+import kubernetes_validate
 import yaml
 
 from waiting import until
+
+# It reads a version's definitions, which are megabytes, from their file for each object.
+kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 
 TEXT, INTEGER = {"type": "string"}, {"type": "integer"}
 TEXTS = {"type": "object", "additionalProperties": TEXT}
@@ -82,7 +87,14 @@ def strict(schema):
     return made
 
 
-def is_valid(one):
+def valid(one, version):
+    """Strictly, as this version of Kubernetes or the project that the kind is of defines it."""
+    if "monitoring" not in one["apiVersion"]:
+        try:
+            kubernetes_validate.validate(one, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            raise AssertionError(f"{one['kind']}: {error.message} at {list(error.path)}") from error
+        return
     # The schemas themselves are not checked: their patterns are Go's.
     for error in jsonschema.Draft7Validator(schemas()[one["kind"]]).iter_errors(one):
         raise AssertionError(f"{one['kind']}: {error.message} at {list(error.path)}")

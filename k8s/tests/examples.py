@@ -2,9 +2,9 @@
 
 import subprocess
 
-import kubernetes_validate
 import yaml
 
+import definitions
 import programs
 import rendering
 from rendering import IMAGES, NAMESPACE, ROOT, VERSIONS, WORK
@@ -50,7 +50,7 @@ def is_whole(file):
     for one in found:
         assert one["metadata"]["namespace"] == NAMESPACE
         for version in VERSIONS:
-            kubernetes_validate.validate(one, version, strict=True)
+            definitions.valid(one, version)
     name = found[0]["metadata"]["name"]
     made = template(file)
     assert made["metadata"]["labels"] == {"app.kubernetes.io/name": name}

@@ -41,6 +41,7 @@ async fn a_region_that_cannot_be_reached_is_found_before_anything_is_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn credentials_and_contexts_that_do_not_fit_are_said_to() {
     let world = World::start().await;
     let release = world.release(&good("1.0.0")).await;

@@ -9,6 +9,7 @@ use crate::run;
 use crate::world::{ENVIRONMENT, World, contents, patch, records, writes};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_rollback_restores_a_former_release_and_again_is_no_change() {
     let world = World::start().await;
     world.promote(&world.release(&good("1.0.0").with("extra", "extra")).await, &[]).await.expect(0);

@@ -15,6 +15,7 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_release_is_pulled_by_the_digest_of_its_manifest() {
     let world = World::start().await;
     let package = std::fs::read(world.release(&good("1.0.0")).await).unwrap();

@@ -95,6 +95,7 @@ impl Secrets {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn what_vault_cannot_deliver_is_told_before_anything_is_written() {
     let secrets = Secrets::start().await;
     secrets.admin.destroy("kv", "service/tls", &[1]).await.unwrap();

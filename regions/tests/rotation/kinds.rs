@@ -76,6 +76,7 @@ async fn a_signing_key_changes_everywhere_and_the_old_one_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_client_gets_a_new_secret_and_is_never_turned_away() {
     let world = World::start(1).await;
     let old = secret_of(&world.eu).await;

@@ -38,6 +38,7 @@ async fn a_pod_that_cannot_use_a_document_stops_it_in_the_first_wave_with_its_na
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_version_written_by_hand_stops_it_and_both_ways_lead_on() {
     let world = World::start(1).await;
     let ran = world.rotating("signing-keys", &[]).await.spawn().unwrap();

@@ -53,7 +53,7 @@ fn number(variable: &str) -> Option<u64> {
 
 #[test]
 fn a_few_schedules() {
-    run(1, 150);
+    run(1, 75);
 }
 
 #[test]
