@@ -18,14 +18,14 @@ demo: setup ## the main job, live: two regions on real Vaults, under load, throu
 	@target/release/local-region demo
 
 .PHONY: platform
-platform: setup ## regions of an environment, each a whole Kubernetes cluster, with the release of this checkout in them (ENVIRONMENT=production, NODES=1); as root, on Linux
+platform: setup ## regions of an environment, each a whole Kubernetes cluster, with this checkout's chart and programs in them (ENVIRONMENT=production, NODES=1; RELEASE=1: optimised as for a release); as root, on Linux
 	@local/tools/nodes
-	@$(call with_vault_ahead,cargo build --workspace --bin local-region)
-	@local/tools/platform "$(or $(ENVIRONMENT),production)" "$(or $(NODES),1)"
+	@$(call with_vault_ahead,for program in local-region regions; do QUICK=1 local/images/compile $$program target/platform/$$program; done)
+	@QUICK=$(if $(RELEASE),,1) local/tools/platform "$(or $(ENVIRONMENT),production)" "$(or $(NODES),1)" target/platform
 
 .PHONY: platform-down
 platform-down: ## take it down again, with all that is left of it
-	@target/debug/local-region down "$(or $(ENVIRONMENT),production)"
+	@target/platform/local-region down "$(or $(ENVIRONMENT),production)"
 
 ##@ Trust it
 .PHONY: test
@@ -78,7 +78,7 @@ test-platform: setup ## regions with nodes, and Vault as a pod of one, reached b
 e2e: setup ## the chart in two real regions of two nodes, under load: rollouts, drains, crashes, outages (KEEP=1 leaves them up); as root, on Linux
 	@local/tools/nodes
 	@cargo build --workspace
-	@local/tools/platform production 2
+	@local/tools/platform production 2 target/debug
 	@local/images/faulty production
 	@code=0; cargo test --workspace --test e2e -- --ignored --test-threads=1 --nocapture --skip soak:: || code=$$?; \
 	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
@@ -113,7 +113,7 @@ rehearse: setup ## the pipeline of .circleci/config.yml, job by job, on regions 
 soak: setup ## 100 rotations of signing-keys and 100 of clients in two real regions under load, with each phase's time (KEEP=1 leaves them up); as root, on Linux
 	@local/tools/nodes
 	@cargo build --workspace
-	@local/tools/platform production 2
+	@local/tools/platform production 2 target/debug
 	@code=0; cargo test --workspace --test e2e -- --ignored --test-threads=1 --nocapture soak:: || code=$$?; \
 	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
 

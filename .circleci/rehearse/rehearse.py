@@ -8,7 +8,8 @@ Each job logs in to the regions' Vaults by a token of its own, of the shape of C
 project, context and of a rerun with SSH are refused. Two commands of the jobs speak to Google Cloud, where nothing of this
 machine is: they are not run, and it is said. The registry needs no login here, and clusters are reached by the kubeconfig
 of local-region. Jobs named in PASS_OVER (default: check test) are passed over; PASS_OVER= runs them too. NODES nodes for
-each region (1), KEEP=1 leaves it all up.
+each region (1), KEEP=1 leaves it all up. CHECKOUT names a folder for the clone that stays, so that the next rehearsal
+compiles only what has changed.
 """
 
 import base64
@@ -90,8 +91,8 @@ class Place:
         """What a job's context and login give it in CircleCI."""
         said = subprocess.run([LOCAL_REGION, "status", self.name], capture_output=True, text=True, check=True).stdout
         found = dict(re.findall(r"^export (\w+)=(\S+)", said, re.MULTILINE))
-        authorities = Path(found.pop("VAULT_CACERT")).read_text()
-        return found | {"VAULT_CA": authorities, "CIRCLE_OIDC_TOKEN_V2": issuer.token(self.name)}
+        authorities = {"VAULT_CA": found.pop("VAULT_CACERT"), "PUBLIC_CA": found.pop("PUBLIC_CA")}
+        return found | {name: Path(file).read_text() for name, file in authorities.items()} | {"CIRCLE_OIDC_TOKEN_V2": issuer.token(self.name)}
 
     def trust(self, issuer, kubectl):
         """Lets the environment's jobs log in to its Vaults, and nobody else's."""
@@ -150,10 +151,19 @@ class Rehearsal:
             file.write_text(file.read_text().replace("defaults:\n", f"signers:\n  - {public}\ndefaults:\n", 1))
 
     def clone(self):
-        """A clean clone of this checkout's commit, which builds into the same folder as this one where it may."""
-        checkout = self.folder / "checkout"
-        subprocess.run(["git", "clone", "--quiet", ROOT, checkout], check=True)
+        """A clean clone of this checkout's commit; of one that was kept, what was built stays."""
+        checkout = Path(os.environ.get("CHECKOUT") or self.folder / "checkout").absolute()
+        if not checkout.exists():
+            subprocess.run(["git", "clone", "--quiet", ROOT, checkout], check=True)
+        head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+        subprocess.run(["git", "-C", checkout, "fetch", "--quiet", "origin", head], check=True)
+        self.start = head
+        self.back(checkout)
         return checkout
+
+    def back(self, checkout):
+        """Takes the clone back to this checkout's commit."""
+        subprocess.run(["git", "-C", checkout, "reset", "--quiet", "--hard", self.start], check=True)
 
     def commit(self, checkout, message, path, where):
         """Changes in the chart what the service is asked for whether it is ready, everywhere or in one environment."""
@@ -249,7 +259,7 @@ class Rehearsal:
         good = self.one_release()
         for title, (path, where, ends_at) in LATER.items():
             before = good
-            subprocess.run(["git", "-C", checkout, "reset", "--quiet", "--hard", "origin/HEAD"], check=True)
+            self.back(checkout)
             self.commit(checkout, title, path, where)
             loads = [Load(place) for place in self.places.values()]
             try:

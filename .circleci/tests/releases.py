@@ -214,6 +214,15 @@ def each_verb_is_given_what_it_takes(checkout):
         assert code == 3 and arguments == told[told.index(arguments[0]):][:len(arguments)], error
 
 
+def an_own_authority_of_what_clients_are_shown_is_trusted(checkout):
+    """By those verbs that ask regions from outside; the others do not know the option."""
+    for verb in ("promote", "settle", "rollback", "drain", "restore", "rotate"):
+        _, _, error = operate(checkout, verb, "qa", REGION="europe-west4", TO="1.4.2", SECRET="signing-keys", VAULT_CA="pem",
+                              PUBLIC_CA="public pem", CIRCLE_OIDC_TOKEN_V2="a.b.c")
+        asks_outside = verb in ("promote", "rollback", "drain", "restore")
+        assert ("--public-ca\n/dev/shm/meridian-job." in error) == asks_outside, (verb, error)
+
+
 def what_has_another_form_reaches_no_command(checkout):
     for asked, variables in [
         (("drain", "qa"), {"REGION": "x; id"}), (("drain", "qa"), {"REGION": "--force"}), (("drain", "qa"), {}),
@@ -316,7 +325,8 @@ def a_registry_that_is_away_is_not_an_empty_one(checkout):
 
 CHECKS = [
     nothing_is_found_before, what_is_pushed_is_found, a_second_release_changes_nothing, promotion_is_by_digest,
-    each_verb_is_given_what_it_takes, what_has_another_form_reaches_no_command, the_token_for_vault_is_in_no_argument,
+    each_verb_is_given_what_it_takes, an_own_authority_of_what_clients_are_shown_is_trusted,
+    what_has_another_form_reaches_no_command, the_token_for_vault_is_in_no_argument,
     a_long_job_has_a_newer_token, *signing.CHECKS, changes_that_are_not_committed_are_refused, another_commit_needs_another_build,
     a_service_that_plays_faults_is_refused, an_image_that_is_not_the_pinned_one_is_refused, another_repository_is_refused,
     a_registry_that_is_away_is_not_an_empty_one,

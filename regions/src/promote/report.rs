@@ -227,6 +227,11 @@ impl Report {
         {
             let _ = writeln!(text, "{error}");
         }
+        for region in &self.regions {
+            if let Some(why) = &region.last_failure {
+                let _ = writeln!(text, "{}: the last own transaction that failed: {why}", region.region);
+            }
+        }
         let release = self.release.as_ref().map_or("the release", |release| release.version.as_str());
         let environment = &self.environment;
         let _ = match self.outcome {
@@ -237,6 +242,9 @@ impl Report {
                 writeln!(text, "no change: {environment} runs {release} already in {}", self.names())
             }
             Ending::Done => writeln!(text, "{environment} runs {release} in every region; every gate passed"),
+            Ending::NoChange if self.release.is_none() => {
+                writeln!(text, "no change: no promotion of {environment} is left open")
+            }
             Ending::NoChange => {
                 writeln!(text, "no change: {environment} already runs {release} in every region")
             }
