@@ -81,8 +81,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn one_screen_says_why() {
+    /// A release whose first wave failed its gates.
+    fn report() -> Report {
         let reading = |gate, bad, total| Reading { gate, bad, total, limit: Some(0.01), former: (1, 20_000) };
         let failed = reading(Gate::ServerErrors, 31, 612);
         let region = |name: &str, wave: &str, state, error: Option<String>| RegionReport {
@@ -102,7 +102,7 @@ mod tests {
             after_s: (state == RegionState::Undone).then_some(12.34),
             error,
         };
-        let report = Report {
+        Report {
             environment: "production".into(),
             release: Some(release("1.1.0")),
             former: Some(release("1.0.0")),
@@ -119,7 +119,12 @@ mod tests {
             errors: Vec::new(),
             is_back: false,
             next: Some("regions history --env production".into()),
-        };
+        }
+    }
+
+    #[test]
+    fn one_screen_says_why() {
+        let report = report();
         let expected = "\
 meridian 1.1.0 (abababababab) is not good, and was taken back from production
 
@@ -135,5 +140,12 @@ next: regions history --env production
 ";
         assert_eq!(report.summary(), expected);
         assert_eq!(report.outcome.code(), 3);
+    }
+
+    #[test]
+    fn one_that_cannot_go_back_says_why_its_own_transactions_failed() {
+        let report = Report { outcome: Ending::Incomplete, ..report() };
+        let line = "eu: the last own transaction that failed: GET /v1/region at eu.example: 500\n";
+        assert!(report.summary().contains(line), "{}", report.summary());
     }
 }
