@@ -91,8 +91,12 @@ class Place:
         """What a job's context and login give it in CircleCI."""
         said = subprocess.run([LOCAL_REGION, "status", self.name], capture_output=True, text=True, check=True).stdout
         found = dict(re.findall(r"^export (\w+)=(\S+)", said, re.MULTILINE))
-        authorities = {"VAULT_CA": found.pop("VAULT_CACERT"), "PUBLIC_CA": found.pop("PUBLIC_CA")}
-        return found | {name: Path(file).read_text() for name, file in authorities.items()} | {"CIRCLE_OIDC_TOKEN_V2": issuer.token(self.name)}
+        found |= {name: Path(found.pop(file)).read_text() for name, file in (("VAULT_CA", "VAULT_CACERT"), ("PUBLIC_CA", "PUBLIC_CA"))}
+        # The environment before is asked what it has run healthily.
+        names = config.environments()
+        if (place := names.index(self.name)) > 0:
+            found["KUBECONFIG"] += f":{Place(names[place - 1]).state['kubeconfig']}"
+        return found | {"CIRCLE_OIDC_TOKEN_V2": issuer.token(self.name)}
 
     def trust(self, issuer, kubectl):
         """Lets the environment's jobs log in to its Vaults, and nobody else's."""

@@ -173,8 +173,18 @@ def attests_an_image_as_binary_authorization_asks():
         assert code == 1 and "is not what it should be" in err, err
 
 
+def settings_of(environment):
+    return yaml.safe_load((config.CATALOGUE / environment / "_environment.yaml").read_text())
+
+
+def regions_of(environment):
+    return sorted(file for file in (config.CATALOGUE / environment).glob("*.yaml") if not file.name.startswith("_"))
+
+
 def kubeconfig_has_every_region(environment):
-    google = Google()
+    """Those of the environment before too, whose records say what has run healthily there."""
+    google, environments = Google(), config.environments()
+    before = dict(zip(environments[1:], environments)).get(environment)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "new" / "kubeconfig"
         code, _, err = run_program(google, "kubeconfig", environment, KUBECONFIG=file)
@@ -183,17 +193,18 @@ def kubeconfig_has_every_region(environment):
         text = file.read_text()
         found = yaml.safe_load(text)
     assert "acting" not in text and CANARY not in text, "a credential is kept in the file"
-    regions = sorted(f for f in (config.CATALOGUE / environment).glob("*.yaml") if not f.name.startswith("_"))
-    names = [f"meridian-{environment}-{file.stem}" for file in regions]
+    contexts = [(name, file) for name in (environment, before) if name for file in regions_of(name)]
+    names = [f"meridian-{name}-{file.stem}" for name, file in contexts]
     assert [context["name"] for context in found["contexts"]] == names
     assert {c["cluster"]["server"] for c in found["clusters"]} == {f"https://{name}.gke.goog" for name in names}
     assert [c["context"]["cluster"] for c in found["contexts"]] == names
     plugin = found["users"][0]["user"]["exec"]
     assert plugin["command"] == str(PROGRAM) and plugin["args"] == ["credential"]
     assert os.access(PROGRAM, os.X_OK)
-    project = yaml.safe_load((config.CATALOGUE / environment / "_environment.yaml").read_text())["project"]
-    locations = [yaml.safe_load(file.read_text())["location"] for file in regions]
-    wanted = [f"/gke/projects/{project}/locations/{at}/clusters/{name}" for at, name in zip(locations, names)]
+    wanted = []
+    for name, file in contexts:
+        project, location = settings_of(name)["project"], yaml.safe_load(file.read_text())["location"]
+        wanted.append(f"/gke/projects/{project}/locations/{location}/clusters/meridian-{name}-{file.stem}")
     assert [path for _, path, _, _ in google.asked[2:]] == wanted
     assert all(bearer == "Bearer acting" for _, _, bearer, _ in google.asked[2:])
 
@@ -242,6 +253,18 @@ def nobody_answers():
     assert code == 1 and "exchange the job's token" in err and "refused" in err, err
 
 
+def an_environment_before_that_may_not_be_read_is_left_out():
+    """Whoever rotates has no business there; `regions promote` says what it lacks."""
+    google = Google()
+    google.refuse["/clusters/meridian-qa-"] = (403, {"error": {"message": "Permission denied"}})
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kubeconfig"
+        code, _, err = run_program(google, "kubeconfig", "staging", KUBECONFIG=file)
+        names = [context["name"] for context in json.loads(file.read_text())["contexts"]]
+    assert code == 0 and "without qa, which comes before" in err and "403 Permission denied" in err, err
+    assert names == [f"meridian-staging-{one.stem}" for one in regions_of("staging")]
+
+
 def usage():
     done = subprocess.run([sys.executable, PROGRAM, "kubeconfig"], capture_output=True, text=True)
     assert done.returncode == 2 and "google kubeconfig ENVIRONMENT" in done.stderr
@@ -253,6 +276,7 @@ def run():
     check("google: in a long job a newer token is taken", a_newer_token_is_taken_where_there_is_one)
     for environment in config.environments():
         check(f"google: kubeconfig of {environment} has every region, and no credential", kubeconfig_has_every_region, environment)
+    check("google: an environment before that may not be read is left out", an_environment_before_that_may_not_be_read_is_left_out)
     check("google: the registry's login is written", registry_login_is_written)
     check("google: a digest is signed with the key that is named", signs_a_digest_with_the_key_that_is_named)
     check("google: an image is attested as Binary Authorization asks", attests_an_image_as_binary_authorization_asks)

@@ -41,6 +41,7 @@ BOTH = [
     ("get", "", "services", "vault-active", "vault"), ("list", "discovery.k8s.io", "endpointslices", "", "vault"),
     ("create", "", "pods/portforward", "vault-0", "vault"), ("get", "", "pods", "vault-0", "vault"),
 ]
+RECORDS = [("list", "", "configmaps", "", "meridian")]
 NOBODY = [
     *[(verb, "", "secrets", "", namespace) for verb in ("get", "list", "create") for namespace in ("meridian", "vault", "kube-system", "")],
     ("create", "", "pods/exec", "vault-0", "vault"), ("create", "", "pods/exec", "", "meridian"), ("create", "", "pods/attach", "", "meridian"),
@@ -75,6 +76,8 @@ def checks(check, skip, space, regions):
             for job, asked in {"promoter": BOTH + PROMOTER, "rotator": BOTH}.items():
                 check(f"access: what the {job} asks is allowed", allowed, server, accounts, job, asked, True)
                 check(f"access: what nobody needs is refused the {job}", allowed, server, accounts, job, NOBODY, False)
+            check("access: who promotes to the next environment reads release records", allowed, server, accounts, "successor", RECORDS, True)
+            check("access: and nothing else", allowed, server, accounts, "successor", NOBODY + [one for one in BOTH + PROMOTER if one not in RECORDS], False)
             check("access: the rotator cannot touch a release", allowed, server, accounts, "rotator", writes(), False)
             title = "access: regions plans a promotion with the promoter's rights, and with none of the rotator's"
             if regions:
@@ -94,7 +97,9 @@ def taken(server, space, accounts):
     # Placeholders of accounts that differ, as e-mail addresses do.
     for context, variables in said["contexts"].items():
         accounts["rotator" if context.endswith("-rotator") else "promoter"] = variables["GOOGLE_SERVICE_ACCOUNT"]
-    assert len(set(accounts.values())) == 2, accounts
+    [accounts["successor"]] = {
+        subject["name"] for one in said["access"]["items"] if one["metadata"]["name"] == "meridian-successor" for subject in one.get("subjects", [])}
+    assert len(set(accounts.values())) == 3, accounts
     for one in said["access"]["items"]:
         metadata, group = one["metadata"], "/api/v1" if one["kind"] == "Namespace" else RBAC
         place = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""

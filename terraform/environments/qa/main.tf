@@ -99,6 +99,7 @@ module "deployer" {
 
   project          = module.catalogue.environment.project
   pipeline         = module.catalogue.environment.pipeline
+  successor        = module.catalogue.environment.successor
   vault_namespaces = [for region in local.with_vault : region.vault.namespace]
 
   depends_on = [google_project_service.this]

@@ -97,6 +97,12 @@ locals {
     ) / pow(2, 16 - tonumber(split("/", range)[1]))) % length(local.windows)
   }
 
+  # The Google project of the environment that comes next, where a pipeline
+  # deploys to it.
+  later     = [for other in values(local.others) : other if try(other.order > local.own.order, false)]
+  following = try([for other in local.later : other if other.order == min(local.later[*].order...)][0], null)
+  successor = can(keys(local.following.pipeline)) ? try(local.following.project, null) : null
+
   pipeline = try({
     organisation = local.own.pipeline.organisation
     project      = local.own.pipeline.project

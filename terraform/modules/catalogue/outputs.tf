@@ -1,16 +1,19 @@
 output "environment" {
   description = <<-EOT
     The environment: its name, Google project, DNS domain, the prefix of the
-    names of what it owns, labels, and the pipeline that may deploy to it
-    (organisation, project, contexts, issuer; null where none may).
+    names of what it owns, labels, the pipeline that may deploy to it
+    (organisation, project, contexts, issuer; null where none may), and the
+    successor: the Google project of the environment to which releases go
+    next, null where no pipeline deploys to one.
   EOT
   value = {
-    name     = local.environment
-    project  = try(local.own.project, null)
-    domain   = try(local.own.domain, null)
-    prefix   = local.prefix
-    labels   = local.labels
-    pipeline = local.pipeline
+    name      = local.environment
+    project   = try(local.own.project, null)
+    domain    = try(local.own.domain, null)
+    prefix    = local.prefix
+    labels    = local.labels
+    pipeline  = local.pipeline
+    successor = local.successor
   }
 
   precondition {

@@ -60,6 +60,10 @@ locals {
     room = [
       { apiGroups = [""], resources = ["nodes", "pods"], verbs = ["list"] },
     ]
+    # Release records, which are ConfigMaps with names of their own.
+    records = [
+      { apiGroups = [""], resources = ["configmaps"], verbs = ["list"] },
+    ]
     # Whether a namespace is there.
     look = [
       { apiGroups = [""], resources = ["namespaces"], resourceNames = sort(concat([var.namespace], tolist(var.vault_namespaces))), verbs = ["get"] },
@@ -77,19 +81,28 @@ locals {
     rotator  = local.may.look
   }
 
+  # The promoter's account there, as this module names its own.
+  successor = var.successor == null ? null : "promoter@${var.successor}.iam.gserviceaccount.com"
+
+  emails = { for job in keys(local.contexts) : job => google_service_account.job[job].email }
+
   # A role and its binding, by where they are: a namespace, or the cluster.
   grants = concat(
     [
-      for job in keys(local.contexts) :
-      { job = job, name = "meridian-${job}", namespace = var.namespace, rules = local.rules[job] }
+      for job, email in local.emails :
+      { user = email, name = "meridian-${job}", namespace = var.namespace, rules = local.rules[job] }
     ],
     [
       for pair in setproduct(keys(local.contexts), sort(tolist(var.vault_namespaces))) :
-      { job = pair[0], name = "meridian-${pair[0]}", namespace = pair[1], rules = local.may.forward }
+      { user = local.emails[pair[0]], name = "meridian-${pair[0]}", namespace = pair[1], rules = local.may.forward }
     ],
     [
-      for job in keys(local.contexts) :
-      { job = job, name = "meridian-${job}", namespace = null, rules = local.whole[job] }
+      for job, email in local.emails :
+      { user = email, name = "meridian-${job}", namespace = null, rules = local.whole[job] }
+    ],
+    [
+      for email in local.successor[*] :
+      { user = email, name = "meridian-successor", namespace = var.namespace, rules = local.may.records }
     ],
   )
 
@@ -126,7 +139,7 @@ locals {
         subjects = [{
           apiGroup = "rbac.authorization.k8s.io"
           kind     = "User"
-          name     = google_service_account.job[grant.job].email
+          name     = grant.user
         }]
       },
     ]

@@ -31,6 +31,15 @@ resource "google_project_iam_custom_role" "connect" {
   ]
 }
 
+# Who promotes to the next environment sees for itself what ran here.
+resource "google_project_iam_member" "successor" {
+  count = var.successor == null ? 0 : 1
+
+  project = var.project
+  role    = google_project_iam_custom_role.connect.name
+  member  = "serviceAccount:${local.successor}"
+}
+
 resource "google_project_iam_member" "connect" {
   for_each = local.contexts
 

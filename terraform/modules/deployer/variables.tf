@@ -20,6 +20,16 @@ variable "pipeline" {
   })
 }
 
+variable "successor" {
+  description = <<-EOT
+    Google project of the environment to which releases go next. The account of
+    its jobs that promote is let read what has run healthily here; it must
+    exist. Null where there is none.
+  EOT
+  type        = string
+  default     = null
+}
+
 variable "vault_namespaces" {
   description = "Namespaces in which Vault runs, over all regions."
   type        = set(string)

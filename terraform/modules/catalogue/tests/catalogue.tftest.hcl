@@ -10,11 +10,12 @@ run "names_the_environment_by_its_folder" {
 
   assert {
     condition = jsonencode(output.environment) == jsonencode({
-      name     = "first"
-      project  = "meridian-first"
-      domain   = "first.example.com"
-      prefix   = "meridian-first"
-      pipeline = null
+      name      = "first"
+      project   = "meridian-first"
+      domain    = "first.example.com"
+      prefix    = "meridian-first"
+      pipeline  = null
+      successor = "meridian-second"
       labels = {
         managed-by           = "terraform"
         meridian-environment = "first"
@@ -115,6 +116,10 @@ run "reads_the_pipeline_and_a_vault_that_is_named_as_a_service" {
       issuer       = "https://oidc.circleci.com/org/0f8b3c5e-1111-4e6a-9d2b-7c41a5e9d001"
     })
     error_message = jsonencode(output.environment.pipeline)
+  }
+  assert {
+    condition     = output.environment.successor == null
+    error_message = "nothing comes after the last"
   }
   assert {
     condition = (

@@ -66,6 +66,30 @@ run "grants_nothing_outside_of_two_namespaces" {
   }
 }
 
+run "lets_who_promotes_to_the_next_environment_read_records_and_nothing_else" {
+  command = apply
+  variables {
+    successor = "meridian-next"
+  }
+
+  assert {
+    condition     = [for one in google_project_iam_member.successor : one.member] == ["serviceAccount:promoter@meridian-next.iam.gserviceaccount.com"]
+    error_message = jsonencode(google_project_iam_member.successor)
+  }
+  assert {
+    condition = jsonencode([
+      for item in output.access.items : [item.kind, item.metadata, try(item.rules, item.subjects)]
+      if endswith(item.metadata.name, "successor")
+      ]) == jsonencode([
+        ["Role", { name = "meridian-successor", namespace = "meridian" }, [{ apiGroups = [""], resources = ["configmaps"], verbs = ["list"] }]],
+        ["RoleBinding", { name = "meridian-successor", namespace = "meridian" }, [
+          { apiGroup = "rbac.authorization.k8s.io", kind = "User", name = "promoter@meridian-next.iam.gserviceaccount.com" },
+        ]],
+    ])
+    error_message = jsonencode(output.access)
+  }
+}
+
 run "does_without_jobs_that_rotate" {
   command = plan
   variables {
