@@ -43,7 +43,7 @@ ELSEWHERE = {
 # Commits after the first: what their pods are asked for whether they are ready, and where; and the job that ends the
 # workflow for it.
 LATER = {
-    "a good release": ("/readyz?again", None, None),
+    "a good release": ('"/readyz?again"', None, None),
     "a release that is never ready": ("/no-such-path", None, "promote-qa"),
     "a release that breaks in production alone": ("/no-such-path", "production", "promote-production"),
 }
