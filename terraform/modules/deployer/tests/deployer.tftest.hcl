@@ -81,10 +81,10 @@ run "lets_who_promotes_to_the_next_environment_read_records_and_nothing_else" {
       for item in output.access.items : [item.kind, item.metadata, try(item.rules, item.subjects)]
       if endswith(item.metadata.name, "successor")
       ]) == jsonencode([
-        ["Role", { name = "meridian-successor", namespace = "meridian" }, [{ apiGroups = [""], resources = ["configmaps"], verbs = ["list"] }]],
-        ["RoleBinding", { name = "meridian-successor", namespace = "meridian" }, [
-          { apiGroup = "rbac.authorization.k8s.io", kind = "User", name = "promoter@meridian-next.iam.gserviceaccount.com" },
-        ]],
+      ["Role", { name = "meridian-successor", namespace = "meridian" }, [{ apiGroups = [""], resources = ["configmaps"], verbs = ["list"] }]],
+      ["RoleBinding", { name = "meridian-successor", namespace = "meridian" }, [
+        { apiGroup = "rbac.authorization.k8s.io", kind = "User", name = "promoter@meridian-next.iam.gserviceaccount.com" },
+      ]],
     ])
     error_message = jsonencode(output.access)
   }
