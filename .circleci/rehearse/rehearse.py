@@ -244,7 +244,8 @@ class Rehearsal:
         for name, place in self.places.items():
             done = subprocess.run([REGIONS, "--catalogue", self.catalogue, "status", "--env", name, "--output", "json"],
                                   env=self.environment(place.variables(self.issuer)), capture_output=True, text=True, check=False)
-            found[name] = sorted(set(re.findall(r'"digest": "(sha256:[0-9a-f]{64})"', done.stdout)))
+            said = json.loads(done.stdout)["regions"] if done.returncode == 0 else []
+            found[name] = sorted({region["found"]["release"]["digest"] for region in said})
         return found
 
     def one_release(self):

@@ -81,13 +81,16 @@ pub struct RegionStatus {
 pub struct Found {
     /// The API server's version.
     pub kubernetes: String,
-    /// The newest release record; absent when nothing was promoted yet.
+    /// The release that runs, or is being promoted to; absent when nothing was promoted yet.
     pub release: Option<Running>,
+    /// The one that was promoted to last, where that was taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undone: Option<Running>,
     /// Pods of the Deployments that this tool applied.
     pub pods: Pods,
 }
 
-/// The release that a region was promoted to last.
+/// A release of a region, by its record.
 #[derive(Debug, Serialize)]
 pub struct Running {
     /// Its number in the region.
@@ -222,8 +225,20 @@ async fn found(cluster: &Cluster) -> Result<Found, ClusterError> {
         let ready = deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
         Pods { ready: sum.ready + ready, desired: sum.desired + desired }
     });
-    let release = records.into_iter().next().map(|stored| running(stored.record));
-    Ok(Found { kubernetes, release, pods })
+    let (release, undone) = runs(records.into_iter().map(|stored| stored.record));
+    Ok(Found { kubernetes, release, undone, pods })
+}
+
+/// What runs by these records, the newest first, and what was taken back last: then it is the release to which that went
+/// back, if its record is still there.
+fn runs(records: impl Iterator<Item = Record>) -> (Option<Running>, Option<Running>) {
+    let mut records = records;
+    let Some(newest) = records.next() else { return (None, None) };
+    let former = newest.former.filter(|_| newest.state == State::Undone);
+    match former.and_then(|number| records.find(|record| record.number == number)) {
+        Some(former) => (Some(running(former)), Some(running(newest))),
+        None => (Some(running(newest)), None),
+    }
 }
 
 fn running(record: Record) -> Running {

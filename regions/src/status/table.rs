@@ -31,7 +31,7 @@ impl Status {
             rows.push(row);
         }
         let mut text = columns(&rows);
-        let below = self.below();
+        let below = self.below(now);
         if !below.is_empty() {
             text.push('\n');
             text.push_str(&below);
@@ -39,11 +39,16 @@ impl Status {
         text
     }
 
-    fn below(&self) -> String {
+    fn below(&self, now: Timestamp) -> String {
         let mut lines = Vec::new();
         for own in &self.regions {
             let failure = own.found.as_ref().and_then(|found| found.release.as_ref()?.failure.as_ref());
             lines.extend(failure.map(|failure| format!("{}: {failure}", own.region)));
+            lines.extend(own.found.as_ref().and_then(|found| found.undone.as_ref()).map(|undone| {
+                let why = undone.failure.as_deref().unwrap_or("its promotion failed");
+                let release = format!("{} {}", undone.version, short(&undone.digest));
+                format!("{}: {release} was taken back {} ago: {why}", own.region, ago(undone.since, now))
+            }));
             lines.extend(own.error.clone());
             if own.error.is_none() {
                 let why = own.unwatched.as_ref();
@@ -91,7 +96,7 @@ fn row(own: &RegionStatus, now: Timestamp) -> Vec<String> {
         };
         return vec![region, wave, none(), none(), state, pods, none()];
     };
-    let Found { kubernetes, release, pods } = found;
+    let Found { kubernetes, release, pods, .. } = found;
     let pods = format!("{}/{}", pods.ready, pods.desired);
     match release {
         None => vec![region, wave, kubernetes.clone(), none(), "nothing yet".into(), pods, none()],
@@ -195,20 +200,39 @@ mod tests {
     }
 
     fn found(release: Option<Running>) -> Option<Found> {
-        Some(Found { kubernetes: "v1.36.3".into(), release, pods: Pods { ready: 1, desired: 2 } })
+        let pods = Pods { ready: 1, desired: 2 };
+        Some(Found { kubernetes: "v1.36.3".into(), release, undone: None, pods })
+    }
+
+    fn running(version: &str, state: State, failure: Option<&str>) -> Running {
+        Running {
+            number: 3,
+            digest: format!("sha256:{}", "ab".repeat(32)),
+            version: version.into(),
+            state,
+            since: Timestamp::UNIX_EPOCH,
+            who: "somebody".into(),
+            failure: failure.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn what_was_taken_back_stands_below_what_runs() {
+        let mut own = found(Some(running("1.1.0", State::Applied, None)));
+        own.as_mut().unwrap().undone = Some(running("1.2.0", State::Undone, Some("it is not ready")));
+        let status = Status { environment: "qa".into(), regions: vec![region("eu", own, None)] };
+        let expected = "\
+REGION  WAVE   KUBERNETES  RELEASE             STATE    PODS  SINCE
+eu      first  v1.36.3     1.1.0 abababababab  applied  1/2   3m
+
+eu: 1.2.0 abababababab was taken back 3m ago: it is not ready
+";
+        assert_eq!(status.table(Timestamp::from_second(200).unwrap()), expected);
     }
 
     #[test]
     fn the_table_shows_what_runs_and_what_cannot_be_read() {
-        let release = Running {
-            number: 3,
-            digest: format!("sha256:{}", "ab".repeat(32)),
-            version: "1.2.0".into(),
-            state: State::Failed,
-            since: Timestamp::UNIX_EPOCH,
-            who: "somebody".into(),
-            failure: Some("it will not become ready".into()),
-        };
+        let release = running("1.2.0", State::Failed, Some("it will not become ready"));
         let status = Status {
             environment: "qa".into(),
             regions: vec![

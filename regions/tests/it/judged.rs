@@ -65,6 +65,12 @@ async fn is_undone(image: &str, why: &str) {
     assert_eq!(eu, contents(&world.eu).await);
     assert_eq!(us, (contents(&world.us).await, records(&world.us).await));
     assert_eq!(records(&world.eu).await[1]["state"], "undone");
+    let status = world.status(&["--output", "json"]).await.expect(0).json();
+    let found = &status["regions"][0]["found"];
+    assert_eq!(
+        (&found["release"]["version"], &found["undone"]["version"]),
+        (&"1.0.0".into(), &"1.1.0".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
