@@ -46,6 +46,7 @@ impl Status {
             lines.extend(failure.map(|failure| format!("{}: {failure}", own.region)));
             lines.extend(own.found.as_ref().and_then(|found| found.undone.as_ref()).map(|undone| {
                 let why = undone.failure.as_deref().unwrap_or("its promotion failed");
+                let why = why.strip_prefix(&format!("{}: ", own.region)).unwrap_or(why);
                 let release = format!("{} {}", undone.version, short(&undone.digest));
                 format!("{}: {release} was taken back {} ago: {why}", own.region, ago(undone.since, now))
             }));
@@ -219,7 +220,7 @@ mod tests {
     #[test]
     fn what_was_taken_back_stands_below_what_runs() {
         let mut own = found(Some(running("1.1.0", State::Applied, None)));
-        own.as_mut().unwrap().undone = Some(running("1.2.0", State::Undone, Some("it is not ready")));
+        own.as_mut().unwrap().undone = Some(running("1.2.0", State::Undone, Some("eu: it is not ready")));
         let status = Status { environment: "qa".into(), regions: vec![region("eu", own, None)] };
         let expected = "\
 REGION  WAVE   KUBERNETES  RELEASE             STATE    PODS  SINCE

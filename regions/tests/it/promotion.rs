@@ -98,7 +98,7 @@ async fn a_bad_image_in_wave_one_is_seen_at_once_and_wave_two_is_not_touched() {
     let records = records(&world.eu).await;
     assert_eq!(records[1]["state"], "undone");
     assert!(records[1]["failure"].as_str().unwrap().contains("ImagePullBackOff"));
-    world.status(&[]).await.expect(0).says("undone").says("ImagePullBackOff");
+    world.status(&[]).await.expect(0).says("was taken back").says("ImagePullBackOff");
     world.promote(&first, &[]).await.expect(0).says("no change");
 }
 
