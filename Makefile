@@ -25,7 +25,7 @@ platform: setup ## regions of an environment, each a whole Kubernetes cluster, w
 
 .PHONY: platform-down
 platform-down: ## take it down again, with all that is left of it
-	@target/platform/local-region down "$(or $(ENVIRONMENT),production)"
+	@$(or $(wildcard target/platform/local-region),target/debug/local-region) down "$(or $(ENVIRONMENT),production)"
 
 ##@ Trust it
 .PHONY: test
