@@ -1,16 +1,9 @@
 """The rehearsal's own logic: the order of jobs, which of them run, and that its bad commits are bad."""
 
-import json
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
-
-import yaml
 
 import config
+import rendering
 from report import check
 
 sys.path.insert(0, str(config.ROOT / ".circleci/rehearse"))
@@ -64,34 +57,25 @@ def stages_that_wait_for_each_other_are_said_to():
 
 def the_later_commits_change_the_chart():
     """In one place, and into what Helm renders for every environment of this machine."""
+    catalogue = config.ROOT / "local/catalogue"
     for path, where, _ in rehearse.LATER.values():
-        with tempfile.TemporaryDirectory() as folder:
-            chart = Path(folder) / "meridian"
-            shutil.copytree(config.ROOT / "k8s/chart", chart)
-            images = {name: f"registry.example/{name}@sha256:{'a' * 64}" for name in ("service", "secrets-agent", "regions")}
-            (chart / "images.yaml").write_text(json.dumps(images))
-            changed = 0
-            for file in (chart / "templates").iterdir():
-                text, count = rehearse.probing(file.read_text(), path, where)
-                file.write_text(text)
-                changed += count
-            assert changed == 1, f"{path}: {changed} places"
-            for region in sorted((config.ROOT / "local/catalogue").glob("*/[!_]*.yaml")):
-                environment = region.parent.name
-                said = subprocess.run(
-                    [os.environ["HELM"], "template", "service", chart, "--namespace", "meridian", "--kube-version", "1.36.0",
-                     "--values", region.parent / "_environment.yaml", "--values", region,
-                     "--set-string", f"environment={environment}", "--set-string", f"region={region.stem}"],
-                    capture_output=True, text=True, check=False)
-                assert said.returncode == 0, f"{path} in {environment}: {said.stderr}"
-                asked = {probe["httpGet"]["path"] for probe in probes(said.stdout)}
-                assert (path.strip('"') in asked) == (where in (None, environment)), f"{path} in {environment}: {asked}"
+        chart, changed = rendering.chart_with(rendering.IMAGES), 0
+        for file in (chart / "templates").iterdir():
+            text, count = rehearse.probing(file.read_text(), path, where)
+            file.write_text(text)
+            changed += count
+        assert changed == 1, f"{path}: {changed} places"
+        for region in sorted(catalogue.glob("*/[!_]*.yaml")):
+            environment = region.parent.name
+            objects = rendering.template(rendering.value_arguments(catalogue, environment, region.stem), chart)
+            asked = {probe["httpGet"]["path"] for probe in probes(objects)}
+            assert (path.strip('"') in asked) == (where in (None, environment)), f"{path} in {environment}: {asked}"
 
 
-def probes(text):
+def probes(objects):
     """What is asked whether the service is ready."""
-    for one in yaml.safe_load_all(text):
-        if one and one["kind"] == "Deployment":
+    for one in objects:
+        if one["kind"] == "Deployment":
             for container in one["spec"]["template"]["spec"]["containers"]:
                 if "httpGet" in container.get("readinessProbe", {}):
                     yield container["readinessProbe"]
