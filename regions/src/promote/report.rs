@@ -227,10 +227,11 @@ impl Report {
         {
             let _ = writeln!(text, "{error}");
         }
-        let is_good = matches!(self.outcome, Ending::Done | Ending::NoChange | Ending::Planned);
-        for region in &self.regions {
-            if let Some(why) = region.last_failure.as_ref().filter(|_| !is_good) {
-                let _ = writeln!(text, "{}: the last own transaction that failed: {why}", region.region);
+        if !matches!(self.outcome, Ending::Done | Ending::NoChange | Ending::Planned) {
+            for region in &self.regions {
+                if let Some(why) = &region.last_failure {
+                    let _ = writeln!(text, "{}: the last own transaction that failed: {why}", region.region);
+                }
             }
         }
         let release = self.release.as_ref().map_or("the release", |release| release.version.as_str());

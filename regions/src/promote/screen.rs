@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::report::{RegionReport, Report};
 use crate::plan::gate::text::percent;
 use crate::print::columns;
-use crate::status::short;
+use crate::status::{short, without};
 
 /// Lines of reasons that are shown; the records hold all.
 const MOST: usize = 12;
@@ -22,8 +22,7 @@ pub(super) fn undone(report: &Report) -> String {
             let _ = writeln!(text, "  …");
             break;
         }
-        let why = region.error.as_deref().unwrap_or_default();
-        let why = why.strip_prefix(&format!("{}: ", region.region)).unwrap_or(why);
+        let why = without(&region.region, region.error.as_deref().unwrap_or_default());
         let _ = writeln!(text, "  {} (wave {}): {why}", region.region, region.wave);
         if let Some(gates) = gates(region) {
             let _ = writeln!(text, "    gates: {gates}");

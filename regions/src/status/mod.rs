@@ -19,7 +19,7 @@ use crate::plan::record::{Record, State};
 use crate::promote::targets::{Environment, Target};
 use crate::rotate::watcher::{self, Watcher};
 
-pub use table::short;
+pub use table::{short, without};
 pub use watched::{SecretStatus, Watched};
 
 /// Bound of one call, and of all that is asked of one region: a region that answers nothing is shown as such
@@ -231,8 +231,7 @@ async fn found(cluster: &Cluster) -> Result<Found, ClusterError> {
 
 /// What runs by these records, the newest first, and what was taken back last: then it is the release to which that went
 /// back, if its record is still there.
-fn runs(records: impl Iterator<Item = Record>) -> (Option<Running>, Option<Running>) {
-    let mut records = records;
+fn runs(mut records: impl Iterator<Item = Record>) -> (Option<Running>, Option<Running>) {
     let Some(newest) = records.next() else { return (None, None) };
     let former = newest.former.filter(|_| newest.state == State::Undone);
     match former.and_then(|number| records.find(|record| record.number == number)) {

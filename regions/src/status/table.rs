@@ -46,7 +46,7 @@ impl Status {
             lines.extend(failure.map(|failure| format!("{}: {failure}", own.region)));
             lines.extend(own.found.as_ref().and_then(|found| found.undone.as_ref()).map(|undone| {
                 let why = undone.failure.as_deref().unwrap_or("its promotion failed");
-                let why = why.strip_prefix(&format!("{}: ", own.region)).unwrap_or(why);
+                let why = without(&own.region, why);
                 let release = format!("{} {}", undone.version, short(&undone.digest));
                 format!("{}: {release} was taken back {} ago: {why}", own.region, ago(undone.since, now))
             }));
@@ -136,6 +136,11 @@ fn cell(secret: &SecretStatus, watched: &Watched) -> String {
         (None, None) => format!("by hand {adopted}"),
         (None, Some(mark)) => format!("{} {adopted}", mark.phase),
     }
+}
+
+/// A reason without the region that it begins with, where that stands before it.
+pub fn without<'a>(region: &str, why: &'a str) -> &'a str {
+    why.strip_prefix(region).and_then(|why| why.strip_prefix(": ")).unwrap_or(why)
 }
 
 /// The first 12 digits of a digest, as they are shown everywhere.
