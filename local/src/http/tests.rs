@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::*;
 use crate::pki::Ca;
+use crate::ports::Port;
 
 /// Answers with what it was asked, and, where the path is `/events`, with two events.
 async fn echo(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
@@ -74,14 +75,19 @@ async fn unix_sockets_are_spoken_to() {
 }
 
 #[tokio::test]
-async fn a_peer_that_is_away_or_silent_is_named() {
+async fn a_silent_peer_is_named_without_the_query() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let client = || Client::new(Target::Tcp(address));
-    let error = client().timeout(Duration::from_millis(50)).get("/x?token=canary").await.unwrap_err();
+    let client = Client::new(Target::Tcp(address)).timeout(Duration::from_millis(50));
+    let error = client.get("/x?token=canary").await.unwrap_err();
     assert_eq!(error.to_string(), format!("GET /x: no answer from http://{address} within 0.05 s"));
-    drop(listener);
-    let error = client().get("/x").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_peer_that_is_away_is_named() {
+    let port = Port::reserve().unwrap();
+    let address = port.address();
+    let error = Client::new(Target::Tcp(address)).get("/x").await.unwrap_err();
     assert_eq!(error.to_string(), format!("GET /x: connect to http://{address}"));
 }
 
