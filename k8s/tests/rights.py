@@ -43,7 +43,7 @@ def granted(server, account, namespace):
     return found
 
 
-def are(server, account, wanted):
+def each_account_has_its_few_rights(server, account, wanted):
     found = granted(server, account, NAMESPACE)
     assert found == wanted, f"{account} may {found}"
     for namespace in ("default", "kube-system"):
@@ -175,6 +175,6 @@ def a_promoter_needs_what_the_readme_says(server, objects):
 def run(server, objects):
     """Asks and tries; the chart's objects are there."""
     check("who promotes needs what the README says", a_promoter_needs_what_the_readme_says, server, objects)
-    check("the service's account may do nothing in Kubernetes", are, server, "service", {})
-    check("the watcher's account may do its few things, in its namespace alone", are, server, "watcher", WATCHER)
+    check("the service's account may do nothing in Kubernetes", each_account_has_its_few_rights, server, "service", {})
+    check("the watcher's account may do its few things, in its namespace alone", each_account_has_its_few_rights, server, "watcher", WATCHER)
     check("the watcher can do what it must, and is refused what it must not", the_watcher_does_what_it_must, server)

@@ -74,22 +74,18 @@ def checks(check, skip, space, regions):
             # The others stand on it, whichever are wanted.
             report.check("access: a real API server takes the rights", taken, server, space, accounts)
             for job, asked in {"promoter": BOTH + PROMOTER, "rotator": BOTH}.items():
-                check(f"access: what the {job} asks is allowed", allowed, server, accounts, job, asked, True)
-                check(f"access: what nobody needs is refused the {job}", allowed, server, accounts, job, NOBODY, False)
-            check("access: who promotes to the next environment reads release records", allowed, server, accounts, "successor", RECORDS, True)
-            check("access: and nothing else", allowed, server, accounts, "successor", NOBODY + [one for one in BOTH + PROMOTER if one not in RECORDS], False)
-            check("access: the rotator cannot touch a release", allowed, server, accounts, "rotator", writes(), False)
+                check(f"access: what the {job} asks is allowed", what_a_job_asks_is_allowed, server, accounts[job], asked)
+                check(f"access: what nobody needs is refused the {job}", what_nobody_needs_is_refused, server, accounts[job])
+            check("access: who promotes to the next environment reads release records, and nothing else",
+                  a_successor_reads_release_records_alone, server, accounts["successor"])
+            check("access: the rotator cannot touch a release", the_rotator_cannot_touch_a_release, server, accounts["rotator"])
             title = "access: regions plans a promotion with the promoter's rights, and with none of the rotator's"
             if regions:
-                check(title, promotes, server, accounts, regions)
+                check(title, the_promoters_rights_suffice_for_a_promotion, server, accounts, regions)
             else:
                 skip(title, "regions is not built; cargo build --package regions")
         finally:
             server.stop()
-
-
-def writes():
-    return [one for one in PROMOTER if one[0] not in ("get", "list")]
 
 
 def taken(server, space, accounts):
@@ -119,12 +115,29 @@ def may(server, account, asked):
     return answer["status"]["allowed"]
 
 
-def allowed(server, accounts, job, asked, wanted):
-    wrong = [one for one in asked if may(server, accounts[job], one) is not wanted]
+def are(wanted, server, account, asked):
+    wrong = [one for one in asked if may(server, account, one) is not wanted]
     assert asked and not wrong, f"{'refused' if wanted else 'allowed'}: {wrong}"
 
 
-def promotes(server, accounts, regions):
+def what_a_job_asks_is_allowed(server, account, asked):
+    are(True, server, account, asked)
+
+
+def what_nobody_needs_is_refused(server, account):
+    are(False, server, account, NOBODY)
+
+
+def a_successor_reads_release_records_alone(server, account):
+    are(True, server, account, RECORDS)
+    are(False, server, account, NOBODY + [one for one in BOTH + PROMOTER if one not in RECORDS])
+
+
+def the_rotator_cannot_touch_a_release(server, account):
+    are(False, server, account, [one for one in PROMOTER if one[0] not in ("get", "list")])
+
+
+def the_promoters_rights_suffice_for_a_promotion(server, accounts, regions):
     images = server.folder / "images.yaml"
     images.write_text(json.dumps(rendering.IMAGES))
     package = [rendering.ROOT / "local/images/package", images, "1.2.3", "1700000000", server.folder]

@@ -31,9 +31,9 @@ def checks(check, space):
         check(f"chart: the Service of each region of {name} has the address that DNS answers with", addressed, space, name)
         check(f"chart: Vault's address is where {name} lets its pods speak", reachable, space, name)
         check(f"pipeline: it finds the clusters of {name} as Terraform makes them", found, space, name)
-        check(f"pipeline: contexts of {name} hold what its jobs read", contexts, space, name)
+        check(f"pipeline: contexts of {name} hold what its jobs read", contexts_hold_what_their_jobs_read, space, name)
         check(f"pipeline: what is rendered for {name} may be written, and no secret may be read", covered, space, name)
-    check("pipeline: Google takes tokens of this project, branch and context alone", federated, space)
+    check("pipeline: Google takes tokens of this project, branch and context alone", google_takes_tokens_of_this_project_branch_and_context_alone, space)
     check("pipeline: Google and Vault are bound to the same claims", claims, space)
     check("service: it answers where DNS asks", asked, space)
     check("service: the README's time of a fail-over is the one that is worked out", worked_out, space)
@@ -172,7 +172,7 @@ def found(space, environment):
     assert clusters == {(project, f"meridian-{environment}-{region}", location) for region, location in regions}
 
 
-def contexts(space, environment):
+def contexts_hold_what_their_jobs_read(space, environment):
     """Variables of the contexts that config.yml names, and those that the scripts read."""
     read = set(re.findall(r'setting\("([A-Z_]+)"\)', (ROOT / ".circleci" / "bin" / "google").read_text()))
     named = set(re.findall(r"meridian-[a-z]+", (ROOT / ".circleci" / "config.yml").read_text()))
@@ -234,7 +234,7 @@ def evaluated(provider, tokens):
     return json.loads(ran.stdout)
 
 
-def federated(space):
+def google_takes_tokens_of_this_project_branch_and_context_alone(space):
     """The conditions as planned, evaluated by Google's own implementation of their language over claims of tokens."""
     for environment in (*ENVIRONMENTS, "delivery"):
         [provider] = [values for address, values in planned(space, environment).items() if "workload_identity_pool_provider" in address]

@@ -25,7 +25,7 @@ def checks(check, space):
     check("policy: each skip has a reason and a date", reasons)
     check("policy: checkov finds nothing in any environment, nor in what comes before them", clean, space)
     check("policy: checkov finds what is made wrong", noticed, space)
-    check("policy: keys are kept from being destroyed, or it is said why not", keys)
+    check("policy: keys are kept from being destroyed, or it is said why not", keys_are_kept_or_it_is_said_why_not)
 
 
 def reasons():
@@ -67,7 +67,7 @@ def scanned(space):
     return FOUND
 
 
-def keys():
+def keys_are_kept_or_it_is_said_why_not():
     """What a plan does not tell: `prevent_destroy`. Skips stand beside the keys."""
     # Its parser cannot read the module without a provider, which has no key.
     arguments = ["--directory", TERRAFORM / "modules", "--skip-path", "catalogue"]
