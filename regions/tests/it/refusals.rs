@@ -1,10 +1,12 @@
 //! What is refused before anything is written.
 
 use http::Method;
+use local_region::kubernetes::Kubeconfig;
+use secrecy::SecretString;
 use serde_json::json;
 
 use crate::charts::good;
-use crate::world::{World, contents, get, patch, records, versions, writes};
+use crate::world::{EU, US, World, contents, get, patch, records, versions, writes};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "make test-regions"]
@@ -86,4 +88,86 @@ async fn objects_of_others_are_neither_taken_nor_pruned() {
     world.promote(&world.release(&good("1.2.0")).await, &[]).await.expect(0);
     assert!(get(&world.eu, "configmaps", "own").await.is_some());
     assert_eq!(records(&world.eu).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_region_without_room_for_one_more_pod() {
+    let world = World::start().await;
+    world.promote(&world.release(&good("1.0.0")).await, &[]).await.expect(0);
+    let pods = world.us.call(Method::GET, "/api/v1/namespaces/meridian/pods", None).await.unwrap();
+    let pods: Vec<&str> = pods["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pod| pod["metadata"]["name"].as_str().unwrap())
+        .collect();
+    // As many nodes as its pools may have: one for each pod, and one that is closed.
+    assert_eq!(pods.len(), 2, "{pods:?}");
+    node(&world, "one", false).await;
+    node(&world, "two", false).await;
+    node(&world, "three", true).await;
+    for (pod, node) in pods.iter().zip(["one", "two"]) {
+        let binding = json!({"metadata": {"name": pod}, "target": {"kind": "Node", "name": node}});
+        let path = format!("/api/v1/namespaces/meridian/pods/{pod}/binding");
+        world.us.call(Method::POST, &path, Some(binding)).await.unwrap();
+    }
+
+    let second = world.release(&good("1.1.0")).await;
+    let before = (writes(&world.eu), writes(&world.us));
+    let ran = world.promote(&second, &[]).await.expect(1);
+    ran.says("us: none of its 3 nodes has room for one more pod").says("raise `max` of a pool");
+    ran.says("nothing was changed in production");
+    assert_eq!(before, (writes(&world.eu), writes(&world.us)));
+
+    // The way out: the closed one is opened.
+    let open = json!({"spec": {"unschedulable": null}});
+    world.us.call(Method::PATCH, "/api/v1/nodes/three", Some(open)).await.unwrap();
+    world.promote(&second, &["--dry-run"]).await.expect(0).says_not("has room");
+}
+
+/// A node of the second region that is ready, has room for one pod, and may be closed.
+async fn node(world: &World, name: &str, closed: bool) {
+    let node = json!({"metadata": {"name": name}, "spec": {"unschedulable": closed}});
+    world.us.call(Method::POST, "/api/v1/nodes", Some(node)).await.unwrap();
+    let now = jiff::Timestamp::now();
+    let status = json!({"status": {
+        "allocatable": {"cpu": "2", "memory": "4Gi", "pods": "1"},
+        "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": now, "lastTransitionTime": now}],
+    }});
+    world.us.call(Method::PATCH, &format!("/api/v1/nodes/{name}/status"), Some(status)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn credentials_that_end_before_a_wave_and_its_undo_may() {
+    let world = World::start().await;
+    let release = world.release(&good("1.0.0")).await;
+    let account = "/api/v1/namespaces/default/serviceaccounts";
+    let own = json!({"metadata": {"name": "promoter"}});
+    world.us.call(Method::POST, account, Some(own)).await.unwrap();
+    let all = json!({
+        "metadata": {"name": "promoter"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "promoter", "namespace": "default"}],
+    });
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    world.us.call(Method::POST, bindings, Some(all)).await.unwrap();
+    let for_seconds = async |seconds: u32| {
+        let wanted = json!({"spec": {"expirationSeconds": seconds}});
+        let made = world.us.call(Method::POST, &format!("{account}/promoter/token"), Some(wanted)).await;
+        let token = SecretString::from(made.unwrap()["status"]["token"].as_str().unwrap());
+        let config = Kubeconfig::new().context(EU, &world.eu);
+        config.context_via(US, &world.us, world.us.address(), &token).write(&world.kubeconfig).unwrap();
+    };
+
+    // The bake of 1 s, a rollout and an undo of 5 min each: one second more than it lives.
+    for_seconds(600).await;
+    let ran = world.promote(&release, &[]).await.expect(1);
+    ran.says("us: the token of context meridian-production-us ends at").says("get a new one, then run again");
+    ran.says("nothing was changed in production");
+    assert_eq!((writes(&world.eu), contents(&world.us).await), (vec![], vec![]));
+
+    for_seconds(3600).await;
+    world.promote(&release, &[]).await.expect(0);
 }
