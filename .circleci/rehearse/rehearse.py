@@ -50,8 +50,22 @@ LATER = {
 PROBE = re.compile(r"(readinessProbe:\n\s+httpGet: \{ path: )(/readyz)(?=, port: admin)")
 
 
+# What a promotion says at its end of where its time went.
+OWN = re.compile(r"([\d.]+) s of its own$", re.MULTILINE)
+
+
 def say(text):
     print(f"rehearse: {text}", file=sys.stderr, flush=True)
+
+
+def shown(command, folder, environment):
+    """Runs a command whose output is shown as it comes; gives its exit code and its standard output."""
+    lines = []
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+    return process.returncode, "".join(lines)
 
 
 class Failed(Exception):
@@ -137,7 +151,7 @@ class Load:
 
 class Rehearsal:
     def __init__(self, read, folder):
-        self.read, self.folder, self.times = read, folder, []
+        self.read, self.folder, self.times, self.own = read, folder, [], []
         self.passed_over = os.environ.get("PASS_OVER", "check test").split()
         self.places = {name: Place(name) for name in config.environments()}
         self.issuer = Issuer(folder, self.places)
@@ -201,10 +215,11 @@ class Rehearsal:
                     continue
                 say(f"{title}: {stage.name}: {command}")
                 start = time.monotonic()
-                ran = subprocess.run(command.split(), cwd=checkout, env=self.environment(variables), check=False)
+                code, said = shown(command.split(), checkout, self.environment(variables))
                 own += time.monotonic() - start
-                if ran.returncode:
-                    self.times.append((title, stage.name, time.monotonic() - began, own, f"failed with {ran.returncode}"))
+                self.own.extend((title, float(seconds)) for seconds in OWN.findall(said))
+                if code:
+                    self.times.append((title, stage.name, time.monotonic() - began, own, f"failed with {code}"))
                     return "failed"
             self.times.append((title, stage.name, time.monotonic() - began, own, "success"))
             return "success"
@@ -286,6 +301,10 @@ class Rehearsal:
         print(f"\n{'commit':<44} {'job':<22} {'s':>7}  end")
         for title, job, whole, own, end in self.times:
             print(f"{title:<44} {job:<22} {whole:>7.1f}  {end}  (its own commands {own:.1f} s)")
+        # Those that were stopped have no such share: they did not come to their end.
+        for title in dict.fromkeys(title for title, _ in self.own):
+            own = [seconds for one, seconds in self.own if one == title]
+            print(f"{title}: {len(own)} promotions took {sum(own):.1f} s of their own, beside bakes and the start of pods")
 
 
 def listed(read):

@@ -125,6 +125,8 @@ pub struct Contents {
 pub struct Outcome {
     /// Whether anything was written, even if it failed then.
     pub wrote: bool,
+    /// How long it waited for what was applied to become ready.
+    pub awaited: Duration,
     /// The pods that are ready, or why it ended early.
     pub result: Result<Pods, Failure>,
 }
@@ -147,6 +149,7 @@ pub async fn execute<S: Site>(
         record: None,
         pods: BTreeMap::new(),
         wrote: false,
+        awaited: Duration::ZERO,
         deadline: None,
     };
     let result = run.steps(&plan.steps).await;
@@ -160,7 +163,7 @@ pub async fn execute<S: Site>(
             Err(failure)
         }
     };
-    Outcome { wrote: run.wrote, result }
+    Outcome { wrote: run.wrote, awaited: run.awaited, result }
 }
 
 struct Run<'a, S> {
@@ -172,6 +175,7 @@ struct Run<'a, S> {
     record: Option<Stored>,
     pods: BTreeMap<ObjectRef, Pods>,
     wrote: bool,
+    awaited: Duration,
     deadline: Option<Instant>,
 }
 
@@ -192,7 +196,12 @@ impl<S: Site> Run<'_, S> {
                 }
                 Step::BeginRecord { record, over } => self.begin(record, over.as_deref()).await?,
                 Step::Apply(object) => self.apply(object).await?,
-                Step::Await { object, at_least } => self.ready(object, *at_least).await?,
+                Step::Await { object, at_least } => {
+                    let since = Instant::now();
+                    let ready = self.ready(object, *at_least).await;
+                    self.awaited += since.elapsed();
+                    ready?;
+                }
                 Step::Prune { object, uid, resource_version } => {
                     self.prune(object, uid, resource_version).await?;
                 }

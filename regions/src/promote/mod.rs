@@ -16,11 +16,13 @@ pub mod rollback;
 mod screen;
 pub mod settle;
 pub mod targets;
+mod times;
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::cluster::Patience;
 use crate::confirm::{LOOK_FIRST, confirm};
@@ -222,12 +224,15 @@ impl Question<'_> {
             return None;
         }
         let what = if to_write.is_empty() { environment.name.clone() } else { to_write.join(", ") };
-        if !self.yes
-            && let Err(why) =
-                confirm(&format!("{} {what} in {}?", self.verb, environment.name), LOOK_FIRST).await
-        {
-            report.refuse(&why);
-            return None;
+        if !self.yes {
+            let since = Instant::now();
+            let confirmed =
+                confirm(&format!("{} {what} in {}?", self.verb, environment.name), LOOK_FIRST).await;
+            report.asked = since.elapsed();
+            if let Err(why) = confirmed {
+                report.refuse(&why);
+                return None;
+            }
         }
         for own in &mut report.regions {
             own.state = RegionState::Untouched;

@@ -1,12 +1,15 @@
 //! What a promotion tells: to people as it goes, to programs as one JSON document at the end.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::carry::{Fate, Outcome};
 use super::screen;
 use super::targets::Environment;
+use super::times::{Times, Waits};
 use crate::output::coloured;
 use crate::plan::Plan;
 use crate::plan::diff::{Change, ChangeKind};
@@ -36,9 +39,18 @@ pub struct Report {
     /// What to run next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Where its time went, once every region runs the release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<Times>,
     /// Whether regions go back, by hand, to what they ran.
     #[serde(skip)]
     pub is_back: bool,
+    /// When it began.
+    #[serde(skip)]
+    pub begun: Instant,
+    /// How long somebody was waited for who was asked whether to go on.
+    #[serde(skip)]
+    pub asked: Duration,
 }
 
 /// How a promotion ended.
@@ -178,7 +190,10 @@ impl Report {
             regions: regions.collect(),
             errors: Vec::new(),
             next: None,
+            times: None,
             is_back: false,
+            begun: Instant::now(),
+            asked: Duration::ZERO,
         }
     }
 
@@ -212,6 +227,16 @@ impl Report {
             }
             Outcome::Unable(why) => return self.refuse(&why),
         };
+        if self.outcome == Ending::Done {
+            // Back they all go at once, whatever their waves.
+            let wave = |own: &RegionReport| if self.is_back { String::new() } else { own.wave.clone() };
+            let waits = self.regions.iter().zip(&fates).map(|(own, fate)| Waits {
+                wave: wave(own),
+                starting: fate.starting,
+                baking: fate.baking,
+            });
+            self.times = Some(Times::of(self.begun.elapsed().saturating_sub(self.asked), waits));
+        }
         for (own, fate) in self.regions.iter_mut().zip(fates) {
             own.take(fate);
         }
@@ -256,6 +281,9 @@ impl Report {
                 writeln!(text, "{environment} is incomplete:{}", self.states())
             }
         };
+        if let Some(times) = self.times {
+            let _ = writeln!(text, "{times}");
+        }
         if let Some(next) = &self.next {
             let _ = writeln!(text, "next: {next}");
         }

@@ -116,8 +116,11 @@ mod tests {
                 region("us", "second", RegionState::Untouched, None),
             ],
             errors: Vec::new(),
-            is_back: false,
             next: Some("regions history --env production".into()),
+            times: None,
+            is_back: false,
+            begun: tokio::time::Instant::now(),
+            asked: std::time::Duration::ZERO,
         }
     }
 

@@ -69,8 +69,13 @@ async fn a_change_is_shown_exactly_then_applied_and_what_is_left_over_goes() {
     let settings = changes.iter().find(|change| change["object"]["name"] == "settings").unwrap();
     let field = json!({"path": ".data.greeting", "before": "1.0.0", "after": "1.1.0"});
     assert_eq!(settings["fields"], json!([field]));
+    assert!(shown.get("times").is_none(), "{}", shown["times"]);
 
-    world.promote(&second, &[]).await.expect(0);
+    let done = world.promote(&second, &["--output", "json"]).await.expect(0).json();
+    let of = |time: &str| done["times"][time].as_f64().unwrap();
+    let parts = of("starting_s") + of("baking_s") + of("own_s");
+    assert!((of("whole_s") - parts).abs() < 0.001, "{}", done["times"]);
+    assert!(of("baking_s") >= 2.0 && of("starting_s") > 0.0, "two waves of 1 s each: {}", done["times"]);
     for api in [&world.eu, &world.us] {
         assert!(get(api, "configmaps", "extra").await.is_none());
         assert_eq!(get(api, "configmaps", "settings").await.unwrap()["data"]["greeting"], "1.1.0");

@@ -7,6 +7,7 @@ mod watches;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -88,6 +89,10 @@ pub struct Fate {
     pub why: Option<String>,
     /// Seconds from the first write of this run to where it stands.
     pub after_s: Option<f64>,
+    /// How long this run waited for its pods to become ready.
+    pub starting: Duration,
+    /// How long its wave baked in this run.
+    pub baking: Duration,
 }
 
 /// What became of a promotion.
@@ -193,6 +198,8 @@ impl<'a, R: Region> Carry<'a, R> {
             breaches: Vec::new(),
             why: None,
             after_s: None,
+            starting: Duration::ZERO,
+            baking: Duration::ZERO,
         };
         Self {
             job,
@@ -230,7 +237,12 @@ impl<'a, R: Region> Carry<'a, R> {
                     Ok(()) => self.promote(&places).await,
                     Err(why) => *self.ends.borrow_mut() = Some(Ends::HeldBack(why)),
                 },
-                Next::Bake(places) => self.bake(&places).await,
+                Next::Bake(places) => {
+                    let since = Instant::now();
+                    self.bake(&places).await;
+                    let baked = since.elapsed();
+                    places.iter().for_each(|place| self.note(*place, |fate| fate.baking += baked));
+                }
                 Next::Undo(places) => self.undo(&places).await,
                 Next::Finish(places) => self.finish(&places).await,
                 Next::End(end) => return Outcome::Ended(end, self.fates()),

@@ -67,7 +67,10 @@ impl<R: Region> Carry<'_, R> {
         let region = &self.job.regions[place];
         let outcome = execute(region, &plan, &work.contents, self.job.limits, orders, &line).await;
         drop(line);
-        self.note(place, |fate| fate.wrote |= outcome.wrote);
+        self.note(place, |fate| {
+            fate.wrote |= outcome.wrote;
+            fate.starting += outcome.awaited;
+        });
         match outcome.result {
             Ok(pods) => {
                 self.note(place, |fate| fate.pods = Some(pods));
