@@ -81,7 +81,8 @@ listener "tcp" {{
   tls_key_file    = "{tls}/tls.key"
 }}
 storage "raft" {{
-  path = "/vault/raft"
+  path                   = "/vault/raft"
+  performance_multiplier = 1
 }}
 seal "transit" {{
   address         = "https://{}"
