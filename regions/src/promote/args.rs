@@ -50,6 +50,9 @@ pub struct Args {
     /// Promote although the environment before has not run the release healthily, and why; for the release record
     #[arg(long, value_name = "WHY")]
     pub unproven: Option<String>,
+    /// Append what gates see to this file, a JSON document for each look at a region: to judge the gates by later
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["settle", "dry_run"])]
+    pub record_looks: Option<PathBuf>,
     /// The build that runs this, for the release record
     #[arg(long, value_name = "URL", env = "CIRCLE_BUILD_URL")]
     pub build: Option<String>,

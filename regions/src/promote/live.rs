@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::recorder::Recorder;
 use super::region::Region;
 use crate::cluster::error::{Cause, ClusterError};
 use crate::cluster::leases::Lease;
@@ -56,6 +58,7 @@ pub struct Live {
     outside: Outside,
     secret: Option<Arc<Zeroizing<String>>>,
     prober: RefCell<Option<Prober>>,
+    recorder: Option<Rc<Recorder>>,
 }
 
 impl Live {
@@ -66,7 +69,13 @@ impl Live {
         outside: Outside,
         secret: Option<Arc<Zeroizing<String>>>,
     ) -> Self {
-        Self { cluster, fence: Cell::new(0), watcher, outside, secret, prober: RefCell::new(None) }
+        let (fence, prober) = (Cell::new(0), RefCell::new(None));
+        Self { cluster, fence, watcher, outside, secret, prober, recorder: None }
+    }
+
+    /// What gates see of it is kept, too.
+    pub fn record(&mut self, recorder: &Rc<Recorder>) {
+        self.recorder = Some(Rc::clone(recorder));
     }
 
     /// The same API server, whose writes carry the fence.
@@ -273,6 +282,10 @@ impl Region for Live {
                 counts,
             })
         };
-        Ok(Sample { pods: seen.pods.iter().filter_map(pod).collect(), own })
+        let sample = Sample { pods: seen.pods.iter().filter_map(pod).collect(), own };
+        if let Some(recorder) = &self.recorder {
+            recorder.keep(self.cluster.region(), &sample);
+        }
+        Ok(sample)
     }
 }

@@ -10,6 +10,7 @@ pub mod live;
 pub mod lock;
 mod look;
 mod prepare;
+pub mod recorder;
 pub mod region;
 pub mod report;
 pub mod rollback;
@@ -18,6 +19,8 @@ pub mod settle;
 pub mod targets;
 mod times;
 
+use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -37,6 +40,7 @@ use carry::{Aim, Job, carry};
 use live::Live;
 use lock::Holder;
 use prepare::Prepared;
+use recorder::Recorder;
 use report::RegionState;
 use targets::Environment;
 
@@ -65,6 +69,14 @@ pub async fn run(args: &Args, environment: &Environment, quiet: bool, stop: watc
     }
     let progress = Progress::new();
     let mut report = Report::new(environment);
+    let recorder = match args.record_looks.as_deref().map(Recorder::open).transpose() {
+        Ok(recorder) => recorder.map(Rc::new),
+        Err(error) => {
+            let file = args.record_looks.as_deref().unwrap_or(Path::new(""));
+            report.errors.push(format!("write {} (--record-looks): {error}", file.display()));
+            return report;
+        }
+    };
     let mut stopped = stop.clone();
     let readied = tokio::select! {
         readied = ready(args, environment, &mut report, quiet) => readied,
@@ -73,7 +85,10 @@ pub async fn run(args: &Args, environment: &Environment, quiet: bool, stop: watc
             return report;
         }
     };
-    let Some(prepared) = readied else { return report };
+    let Some(mut prepared) = readied else { return report };
+    if let Some(recorder) = &recorder {
+        prepared.iter_mut().for_each(|one| one.live.record(recorder));
+    }
     let course = Course {
         environment,
         how: &args.how,

@@ -1,7 +1,7 @@
 //! A release on its way through two waves.
 
 use local_region::wait::wait_until;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 use crate::charts::good;
@@ -71,11 +71,19 @@ async fn a_change_is_shown_exactly_then_applied_and_what_is_left_over_goes() {
     assert_eq!(settings["fields"], json!([field]));
     assert!(shown.get("times").is_none(), "{}", shown["times"]);
 
-    let done = world.promote(&second, &["--output", "json"]).await.expect(0).json();
+    let looks = world.folder.path().join("looks.jsonl");
+    let kept = ["--output", "json", "--record-looks", looks.to_str().unwrap()];
+    let done = world.promote(&second, &kept).await.expect(0).json();
     let of = |time: &str| done["times"][time].as_f64().unwrap();
     let parts = of("starting_s") + of("baking_s") + of("own_s");
     assert!((of("whole_s") - parts).abs() < 0.001, "{}", done["times"]);
     assert!(of("baking_s") >= 2.0 && of("starting_s") > 0.0, "two waves of 1 s each: {}", done["times"]);
+    let looks = std::fs::read_to_string(looks).unwrap();
+    let looks: Vec<Value> = looks.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |region: &str| looks.iter().filter(|look| look["region"] == region).count();
+    assert!(of("eu") >= 4 && of("us") >= 4, "{} looks at eu, {} at us", of("eu"), of("us"));
+    let own: u64 = looks.iter().filter_map(|look| look["own"]["made"].as_u64()).sum();
+    assert!(own > 0 && looks.iter().all(|look| look["pods"].is_array()), "{looks:?}");
     for api in [&world.eu, &world.us] {
         assert!(get(api, "configmaps", "extra").await.is_none());
         assert_eq!(get(api, "configmaps", "settings").await.unwrap()["data"]["greeting"], "1.1.0");

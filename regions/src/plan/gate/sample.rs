@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::{Add, AddAssign};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
 use crate::plan::view;
 
 /// The global entry asks here all the time; a drained region answers it with 503 on purpose.
@@ -13,7 +16,7 @@ const ENTRY: &str = "/trafficz";
 const UNKNOWN: &str = "other";
 
 /// Answers, and how many of them were bad in which way.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Answers.
     pub answers: u64,
@@ -30,7 +33,7 @@ pub struct Counts {
 }
 
 /// A pod of the workload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// Its uid.
     pub uid: String,
@@ -41,7 +44,7 @@ pub struct Pod {
 }
 
 /// Transactions of this command's own, since the look before.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Own {
     /// So many were made.
     pub made: u64,
@@ -52,12 +55,24 @@ pub struct Own {
 }
 
 /// One look at a region.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// Its pods.
     pub pods: Vec<Pod>,
     /// Transactions of this command's own, since the look before.
     pub own: Own,
+}
+
+/// A look that was kept: which region, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// When.
+    pub at: Timestamp,
+    /// The region's name.
+    pub region: String,
+    /// What was seen.
+    #[serde(flatten)]
+    pub sample: Sample,
 }
 
 impl Counts {
