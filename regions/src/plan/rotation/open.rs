@@ -188,9 +188,20 @@ fn begin(request: &Request, taking: &[(&Observed, &Held)]) -> Option<String> {
     match (&request.id, last) {
         (Some(id), _) if heard.iter().any(|held| self::ended(held, id, None)) => None,
         (Some(id), _) => Some(id.clone()),
-        (None, Some(ended)) if !request.again && now.duration_since(ended.at) < JUST_NOW => None,
+        (None, Some(ended))
+            if !request.again && now.duration_since(ended.at) < JUST_NOW && agree(request, &heard) =>
+        {
+            None
+        }
         (None, _) => Some(request.fresh.clone()),
     }
+}
+
+/// Whether regions have the same document, where they should. Somebody may have written since a rotation ended.
+fn agree(request: &Request, heard: &[&Held]) -> bool {
+    let mut bodies = heard.iter().filter_map(|held| Some(held.document().readable()?.1.body));
+    let first = bodies.next();
+    !kind::of(request.kind).alike() || bodies.all(|body| Some(body) == first)
 }
 
 /// The rotation, with its regions not yet placed.
@@ -394,6 +405,11 @@ fn mend(course: &mut Course<'_>, stages: &[Option<usize>], refused: &mut Vec<Ref
         };
         let to = (to..=most).find(there).unwrap_or(to);
         let phase = course.phase(to).into_iter().collect::<Vec<_>>();
+        // What it had made of its own it makes again.
+        if phase.iter().any(|phase| course.differs(*phase) && course.marked_for(region, *phase).is_err()) {
+            course.regions[place].stage = to - 1;
+            continue;
+        }
         refused.extend(unmendable(course, region, &phase));
         course.regions[place].mend = Some(to);
         course.regions[place].stage = to;
@@ -412,7 +428,7 @@ fn written(course: &Course<'_>, region: &Standing<'_>) -> usize {
 /// Why a region's document cannot be written over by that of one of these phases; nothing where it can.
 fn unmendable(course: &Course<'_>, region: &Standing<'_>, phases: &[Phase]) -> Option<Refusal> {
     let request = course.request;
-    let Some(source) = phases.iter().find_map(|phase| course.marked(*phase).ok()) else {
+    let Some(source) = phases.iter().find_map(|phase| course.marked_for(region, *phase).ok()) else {
         let why = format!(
             "{}: no region has a document of {} that could take the place of its own; write it there by hand",
             region.name(),

@@ -10,7 +10,8 @@ use super::adoption::{Adoption, Wanted, adoption};
 use super::facts::{Content, Facts, Stored};
 use super::mark::{Mark, Phase};
 use super::recipe::Source;
-use super::{Destroy, Held, Observed, Request, Step, kind};
+use super::{Destroy, Held, Observed, Request, Step, kind, value};
+use crate::catalogue::types::SecretKind;
 
 /// One rotation, and the regions that take part in it.
 pub(super) struct Course<'a> {
@@ -50,7 +51,10 @@ impl<'a> Course<'a> {
 
     /// Whether some region has let go of what was there before. Then there is no way back.
     pub(super) fn retired(&self) -> bool {
-        self.regions.iter().any(|region| region.reached(&self.id, Phase::Retire))
+        self.regions.iter().any(|region| match self.request.kind {
+            SecretKind::Value => value::has_let_go(region, self),
+            _ => region.reached(&self.id, Phase::Retire),
+        })
     }
 
     /// Whether something may have been done that no Vault knows any more.
@@ -79,6 +83,27 @@ impl<'a> Course<'a> {
             .and_then(of_region)
             .or_else(|| self.regions.iter().find_map(of_region))
             .ok_or_else(|| format!("the document of the phase {phase} is gone from every region"))
+    }
+
+    /// The document of a phase that is put over another in a region. Where each region's comes from its own, and may be
+    /// another than the others', it is the region's.
+    ///
+    /// # Errors
+    /// It is nowhere any more.
+    pub(super) fn marked_for(&self, region: &Standing<'_>, phase: Phase) -> Result<Source, String> {
+        if !self.differs(phase) {
+            return self.marked(phase);
+        }
+        let own = region.stored().marked(&Mark::new(&self.id, phase));
+        let (version, _) =
+            own.ok_or_else(|| format!("the document of the phase {phase} is gone from {}", region.name()))?;
+        Ok(region.source(version))
+    }
+
+    /// Whether regions have documents of a phase that are not the same.
+    pub(super) fn differs(&self, phase: Phase) -> bool {
+        let kind = self.request.kind;
+        kind::of_its_own(kind, phase) && !kind::of(kind).alike()
     }
 
     /// A version at a path with a mark, wherever it is.

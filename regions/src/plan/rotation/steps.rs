@@ -133,7 +133,7 @@ impl Steps<'_, '_> {
                 Ok(errands) => self.plan.steps.extend(errands.into_iter().flatten()),
                 Err(why) => self.refuse(why),
             }
-            match self.course.marked(phase) {
+            match self.course.marked_for(region, phase) {
                 Ok(source) => {
                     let mark = Mark::new(&self.course.id, phase);
                     self.write(region, Recipe { sources: vec![source], change: Change::Same, mark });

@@ -1,5 +1,7 @@
 //! A `value`: one document that is replaced whole.
 
+use secrets_agent_client::Version;
+
 use super::Request;
 use super::kind::{Kind, Wait};
 use super::mark::{Mark, Phase};
@@ -9,6 +11,21 @@ use super::times::Times;
 
 #[derive(Debug)]
 pub(super) struct Value;
+
+/// What a region goes back to: what it had before the rotation came to it, and not what somebody wrote over that since.
+/// Where that is gone, somebody has written it again.
+fn former(region: &Standing<'_>, course: &Course<'_>) -> Option<Version> {
+    let history = || region.stored().history();
+    let first = history().filter(|(_, facts)| course.wrote(facts)).map(|(version, _)| version.version).min();
+    let before = |version: &Version| first.is_none_or(|first| version.version < first);
+    let others = || history().filter(|(_, facts)| !course.wrote(facts)).map(|(version, _)| version);
+    others().find(before).or_else(|| others().next())
+}
+
+/// Whether the rotation came to a region, and has let go of what was there before.
+pub(super) fn has_let_go(region: &Standing<'_>, course: &Course<'_>) -> bool {
+    region.stored().history().any(|(_, facts)| course.wrote(facts)) && former(region, course).is_none()
+}
 
 impl Kind for Value {
     fn forward(&self) -> &'static [Phase] {
@@ -30,11 +47,10 @@ impl Kind for Value {
             let sources = region.current.map(|(version, _)| region.source(version)).into_iter().collect();
             return Ok(Recipe { sources, change, mark });
         }
-        let former = region.stored().history().find(|(_, facts)| !course.wrote(facts));
-        let (version, _) = former.ok_or_else(|| {
+        let former = former(region, course).ok_or_else(|| {
             format!("{}: no former version of it is left to go back to; write it again", region.name())
         })?;
-        Ok(Recipe { sources: vec![region.source(version)], change: Change::Same, mark })
+        Ok(Recipe { sources: vec![region.source(former)], change: Change::Same, mark })
     }
 
     fn wait(&self, phase: Phase, _: &Course<'_>, times: Times, request: &Request) -> Wait {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::world::{PATH, Region, World, phase};
+use serde_json::json;
+
+use super::world::{PATH, Region, World, key, phase};
 use crate::catalogue::types::SecretKind;
 use crate::plan::rotation::mark::Phase;
 use crate::plan::rotation::{Plan, Step, Traffic, Waiting};
@@ -146,7 +148,7 @@ fn what_would_be_lost_is_told_with_the_command_that_keeps_it() {
     let mut world = World::of(SecretKind::Keyset);
     world.go_on();
     let keys = serde_json::json!({
-        "old": super::world::key("retiring", "old"), "hand": super::world::key("active", "hand"),
+        "old": key("retiring", "old"), "hand": key("active", "hand"),
     });
     world.put(1, PATH, &serde_json::json!({"keys": keys}));
     world.request.overwrite = ["us".to_owned()].into();
@@ -181,4 +183,93 @@ fn a_key_that_a_restore_lost_is_let_go_by_whoever_knows_that_nothing_of_it_is_le
     world.finish();
     assert_eq!(world.document(0), world.document(1));
     assert!(world.document(0)["keys"].as_object().unwrap().keys().eq(["new2"]));
+}
+
+/// Goes on, with pods that use everything at once, until something is so.
+fn go_on_until(world: &mut World, so: impl Fn(&World) -> bool) {
+    for _ in 0..20 {
+        if so(world) {
+            return;
+        }
+        if world.step().steps.is_empty() {
+            world.pass(10);
+        }
+        world.use_all();
+    }
+    panic!("it never is so: {:?}", world.plan());
+}
+
+/// A rotation of values that differ from region to region, taken back once both regions have its document.
+fn taken_back_values() -> World {
+    let mut world = World::of(SecretKind::Value);
+    world.put(1, PATH, &json!({"value": "of us"}));
+    world.use_all();
+    go_on_until(&mut world, |world| (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Write)));
+    world.request.abort = true;
+    world
+}
+
+fn write_by_hand(world: &mut World, place: usize) {
+    world.put(place, PATH, &json!({"value": "by hand"}));
+    world.use_in(place);
+}
+
+#[test]
+fn a_region_that_is_restored_on_the_way_back_goes_back_to_its_own() {
+    let mut world = taken_back_values();
+    go_on_until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Return));
+    world.regions[1].secrets.get_mut(PATH).unwrap().truncate(2);
+    world.regions[1].custom.clear();
+    world.request.restored = ["us".to_owned()].into();
+    world.finish();
+    assert_eq!(world.document(0)["value"], "first");
+    assert_eq!(world.document(1)["value"], "of us");
+}
+
+#[test]
+fn what_is_written_over_a_value_on_its_way_back_makes_room_for_the_regions_own() {
+    for returned in [false, true] {
+        let mut world = taken_back_values();
+        go_on_until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Return));
+        if returned {
+            go_on_until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Return));
+        }
+        write_by_hand(&mut world, 1);
+        assert!(world.plan().refused[0].why.contains("written by hand"), "{:?}", world.plan());
+        world.request.overwrite = ["us".to_owned()].into();
+        world.finish();
+        assert_eq!(world.document(0)["value"], "first");
+        assert_eq!(world.document(1)["value"], "of us", "returned: {returned}");
+    }
+}
+
+#[test]
+fn a_value_whose_former_is_gone_is_not_taken_back_and_can_be_finished() {
+    let mut world = World::of(SecretKind::Value);
+    go_on_until(&mut world, |world| world.regions[0].secrets[PATH][0].1.is_none());
+    write_by_hand(&mut world, 1);
+    (world.request.abort, world.request.overwrite) = (true, ["us".to_owned()].into());
+    let refused = world.plan().refused;
+    let [refusal] = &refused[..] else { panic!("{refused:?}") };
+    assert!(refusal.why.contains("too late"), "{refusal:?}");
+    let finish = &refusal.ways[0];
+    assert!(finish.contains("--overwrite us") && !finish.contains("--abort"), "{finish}");
+    world.request.abort = false;
+    world.finish();
+    assert_eq!(world.document(0)["value"], world.document(1)["value"]);
+}
+
+#[test]
+fn what_was_written_by_hand_since_a_rotation_ended_is_told_when_it_is_not_the_same_everywhere() {
+    let mut world = World::of(SecretKind::Keyset);
+    world.finish();
+    world.request.fresh = "r-2".into();
+    assert!(world.plan().is_empty(), "{:?}", world.plan());
+    let mut by_hand = world.document(1);
+    by_hand.as_object_mut().unwrap().remove("rotation");
+    by_hand["keys"]["hand"] = key("published", "hand");
+    world.put(1, PATH, &by_hand);
+    world.use_in(1);
+    let refused = world.plan().refused;
+    assert!(refused.iter().any(|refusal| refusal.why.contains("are not the same")), "{refused:?}");
 }
