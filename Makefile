@@ -84,7 +84,7 @@ e2e: setup ## the chart in two real regions of two nodes, under load: rollouts, 
 	[ "$(KEEP)" = 1 ] || target/debug/local-region down production; exit $$code
 
 .PHONY: gates
-gates: setup ## 200,000 promotions of a good release, judged by the gates: at most one in a thousand may be aborted
+gates: setup ## 200,000 promotions of a good release over made-up noise, and as many over recorded noise, judged by the gates: at most one in a thousand may be aborted
 	@cargo test --release --package regions --lib gate -- --ignored --nocapture
 
 .PHONY: promotions

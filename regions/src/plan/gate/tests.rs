@@ -1,3 +1,5 @@
+mod recorded;
+
 use super::*;
 use proptest::prelude::*;
 use sample::Pod;
@@ -126,11 +128,16 @@ fn a_stall_of_a_moment_holds_nobody_up_for_long() {
     assert!(ROUND * rounds < 2 * limits().time, "{rounds}");
 }
 
+/// How many `make gates` plays.
+fn promotions() -> u64 {
+    std::env::var("PROMOTIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000)
+}
+
 /// `make gates`: as many as it takes to see one in a thousand.
 #[test]
 #[ignore = "make gates"]
 fn a_good_release_is_hardly_ever_aborted_in_many_promotions() {
-    let promotions = std::env::var("PROMOTIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let promotions = promotions();
     let aborted = aborted(promotions);
     println!("{aborted} of {promotions} promotions of a good release were aborted; at most 1 in 1000 may be");
     assert!(aborted * 1000 <= promotions);

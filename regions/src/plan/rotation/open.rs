@@ -389,8 +389,9 @@ fn mend(course: &mut Course<'_>, stages: &[Option<usize>], refused: &mut Vec<Ref
             None => least.max(written(course, region)),
         };
         if to == 0 {
-            // Taking back begins from what is there; what is begun only now is copied to it in its turn.
-            if course.back {
+            // Taking back begins from what is there; what is begun only now is copied to it in its turn, where the regions
+            // have the same.
+            if course.back && kind::of(course.request.kind).alike() {
                 let forward = kind::of(course.request.kind).forward();
                 refused.extend(unmendable(course, region, forward));
             }

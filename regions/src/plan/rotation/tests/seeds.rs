@@ -227,6 +227,20 @@ fn a_region_that_is_restored_on_the_way_back_goes_back_to_its_own() {
 }
 
 #[test]
+fn a_region_that_is_restored_to_before_a_value_goes_back_while_another_is_written_over() {
+    let mut world = taken_back_values();
+    go_on_until(&mut world, |world| (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Return)));
+    // The first region's own document of the way back is under what somebody wrote; the other knows of nothing.
+    write_by_hand(&mut world, 0);
+    world.regions[1].secrets.get_mut(PATH).unwrap().truncate(2);
+    world.regions[1].custom.clear();
+    (world.request.overwrite, world.request.restored) = (["eu".to_owned()].into(), ["us".to_owned()].into());
+    world.finish();
+    assert_eq!(world.document(0)["value"], "first");
+    assert_eq!(world.document(1)["value"], "of us");
+}
+
+#[test]
 fn what_is_written_over_a_value_on_its_way_back_makes_room_for_the_regions_own() {
     for returned in [false, true] {
         let mut world = taken_back_values();
