@@ -407,14 +407,26 @@ fn mend(course: &mut Course<'_>, stages: &[Option<usize>], refused: &mut Vec<Ref
         let to = (to..=most).find(there).unwrap_or(to);
         let phase = course.phase(to).into_iter().collect::<Vec<_>>();
         // What it had made of its own it makes again.
-        if phase.iter().any(|phase| course.differs(*phase) && course.marked_for(region, *phase).is_err()) {
+        let differs = |phase: &Phase| course.differs(*phase) && course.marked_for(region, *phase).is_err();
+        let against = unmendable(course, region, &phase);
+        let withdraws = phase == [Phase::Withdraw] && !restored && adds_nothing(course, region);
+        if phase.iter().any(differs) || (against.is_some() && withdraws) {
             course.regions[place].stage = to - 1;
             continue;
         }
-        refused.extend(unmendable(course, region, &phase));
+        refused.extend(against);
         course.regions[place].mend = Some(to);
         course.regions[place].stage = to;
     }
+}
+
+/// Whether somebody who wrote over the rotation's document in a region left nothing there that the rotation does not
+/// know: then it can be withdrawn from as well as from the rotation's own.
+fn adds_nothing(course: &Course<'_>, region: &Standing<'_>) -> bool {
+    let Some((_, there)) = region.current else { return false };
+    let kind = kind::of(course.request.kind);
+    let mut own = region.stored().history().filter(|(_, facts)| course.wrote(facts));
+    own.any(|(_, facts)| kind.lost(there, facts, course).is_empty())
 }
 
 /// The last stage that a region had before somebody else wrote.

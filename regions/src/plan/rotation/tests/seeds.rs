@@ -287,3 +287,35 @@ fn what_was_written_by_hand_since_a_rotation_ended_is_told_when_it_is_not_the_sa
     let refused = world.plan().refused;
     assert!(refused.iter().any(|refusal| refusal.why.contains("are not the same")), "{refused:?}");
 }
+
+#[test]
+fn a_copy_by_hand_of_the_rotations_own_document_is_withdrawn_from() {
+    let mut world = World::of(SecretKind::Clients);
+    leave_out(&mut world, 0);
+    until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Publish));
+    take_in(&mut world, 0);
+    world.use_all();
+    world.request.abort = true;
+    // The intention comes to eu alone, from what it had before. What us has more may be in use.
+    let withdraw = world.plan().steps;
+    withdraw.iter().filter(|step| step.region() == "eu").for_each(|step| world.take(step));
+    assert_eq!(phase(&world.document(0)), Some(Phase::Withdraw));
+    let mut by_hand = world.document(1);
+    by_hand.as_object_mut().unwrap().remove("rotation");
+    let mut more = by_hand.clone();
+    more["clients"]["c"] = json!({"secrets": [{"sha256": "ab"}], "scopes": []});
+    world.request.overwrite = ["us".to_owned()].into();
+
+    let mut other = world.clone();
+    other.put(1, PATH, &more);
+    other.use_all();
+    let refused = other.plan().refused;
+    assert!(refused.iter().any(|refusal| refusal.why.contains("a secret of the client c")), "{refused:?}");
+
+    world.put(1, PATH, &by_hand);
+    world.use_all();
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
+    assert_eq!(world.document(0)["clients"]["a"]["secrets"].as_array().unwrap().len(), 1);
+    assert_eq!(world.at(1, "client-pending/a"), None);
+}
