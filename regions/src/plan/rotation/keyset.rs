@@ -18,6 +18,23 @@ use super::times::Times;
 #[derive(Debug)]
 pub(super) struct Keyset;
 
+impl Keyset {
+    /// What a region withdraws from: its own document. Where what another wrote there is to be written over, it is the
+    /// rotation's, as long as nothing in use is lost by it: a key that another rotation published would stay for ever.
+    fn withdrawn(&self, region: &Standing<'_>, version: Version, course: &Course<'_>) -> Source {
+        let own = region.source(version);
+        let others = region.current.filter(|(_, facts)| !course.wrote(facts));
+        let Some((_, there)) = others.filter(|_| course.request.overwrite.contains(region.name())) else {
+            return own;
+        };
+        let mut sources = self.forward().iter().filter_map(|phase| course.marked(*phase).ok());
+        let keeps = |source: &Source| {
+            course.at(source).is_some_and(|instead| self.lost(there, instead, course).is_empty())
+        };
+        sources.find(keeps).unwrap_or(own)
+    }
+}
+
 impl Kind for Keyset {
     fn forward(&self) -> &'static [Phase] {
         &[Phase::Publish, Phase::Activate, Phase::Retire]
@@ -61,6 +78,10 @@ impl Kind for Keyset {
                 Change::Reactivate { old, new }
             }
             Phase::Remove => Change::Remove { new: pair(course)?.new },
+            Phase::Withdraw => {
+                sources = vec![self.withdrawn(region, version, course)];
+                Change::Same
+            }
             _ => Change::Same,
         };
         Ok(Recipe { sources, change, mark })

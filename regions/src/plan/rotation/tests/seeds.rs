@@ -319,3 +319,25 @@ fn a_copy_by_hand_of_the_rotations_own_document_is_withdrawn_from() {
     assert_eq!(world.document(0)["clients"]["a"]["secrets"].as_array().unwrap().len(), 1);
     assert_eq!(world.at(1, "client-pending/a"), None);
 }
+
+#[test]
+fn a_key_that_another_rotation_published_goes_with_it() {
+    let mut world = World::of(SecretKind::Keyset);
+    let mut other = world.clone();
+    other.request.fresh = "r-2".into();
+    leave_out(&mut other, 0);
+    until(&mut other, |other| phase(&other.document(1)) == Some(Phase::Publish));
+    until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Publish));
+    world.regions[1] = other.regions[1].clone();
+    // Both call theirs by the same name in this small world.
+    let mut published = world.document(1);
+    let key = published["keys"].as_object_mut().unwrap().remove("new1").unwrap();
+    published["keys"]["of r-2"] = key;
+    world.regions[1].secrets.get_mut(PATH).unwrap().last_mut().unwrap().1 = Some(published);
+    world.use_all();
+    (world.request.abort, world.request.overwrite) = (true, ["us".to_owned()].into());
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
+    let keys = world.document(1)["keys"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys, ["old"]);
+}
