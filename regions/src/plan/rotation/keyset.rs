@@ -141,7 +141,10 @@ fn in_state(content: &Content, state: State) -> Option<String> {
 
 /// Whether the new key is, or was, in any region's document.
 fn published(course: &Course<'_>) -> bool {
-    [Phase::Publish, Phase::Activate, Phase::Return].into_iter().any(|phase| course.marked(phase).is_ok())
+    let told = [Phase::Publish, Phase::Activate, Phase::Return]
+        .into_iter()
+        .any(|phase| course.marked(phase).is_ok());
+    told || told_by(course, Phase::Withdraw, State::Published).is_some()
 }
 
 /// The key that signed before the rotation, and the one that it made.
@@ -150,28 +153,24 @@ struct Pair {
     new: String,
 }
 
-/// Both, by the version in which the new one was published.
+/// Both, by the version in which the new one was published. Where that one is gone, what came of it on the way back
+/// still tells.
 fn pair(course: &Course<'_>) -> Result<Pair, String> {
-    let publish = Mark::new(&course.id, Phase::Publish);
-    let found = course.regions.iter().find_map(|region| {
-        let (_, facts) = region.stored().marked(&publish)?;
-        let (old, new) =
-            (in_state(&facts.content, State::Active), in_state(&facts.content, State::Published));
-        Some(Pair { old: old?, new: new? })
-    });
-    // Where that one is gone, what came of it on the way back still tells.
-    let taken_back = || {
-        let back = Mark::new(&course.id, Phase::Return);
-        course.regions.iter().find_map(|region| {
-            let (_, facts) = region.stored().marked(&back)?;
-            let (old, new) =
-                (in_state(&facts.content, State::Active), in_state(&facts.content, State::Retiring));
-            Some(Pair { old: old?, new: new? })
+    told_by(course, Phase::Publish, State::Published)
+        .or_else(|| told_by(course, Phase::Return, State::Retiring))
+        .or_else(|| told_by(course, Phase::Withdraw, State::Published))
+        .ok_or_else(|| {
+            "the version in which the new key was published is gone from every region, so it cannot be taken back"
+                .to_owned()
         })
-    };
-    found.or_else(taken_back).ok_or_else(|| {
-        "the version in which the new key was published is gone from every region, so it cannot be taken back"
-            .to_owned()
+}
+
+/// Both, by a version of a phase in which the old one signs and the new one is in a state.
+fn told_by(course: &Course<'_>, phase: Phase, new: State) -> Option<Pair> {
+    let mark = Mark::new(&course.id, phase);
+    course.regions.iter().find_map(|region| {
+        let (_, facts) = region.stored().marked(&mark)?;
+        Some(Pair { old: in_state(&facts.content, State::Active)?, new: in_state(&facts.content, new)? })
     })
 }
 

@@ -371,7 +371,10 @@ fn began(course: &Course<'_>, region: &Standing<'_>) -> Option<(Timestamp, Optio
 
 /// Which regions have to be written again before they count, and at which stage.
 fn mend(course: &mut Course<'_>, stages: &[Option<usize>], refused: &mut Vec<Refusal>) {
-    let most = course.most();
+    // What was written over counts by what it had been: where every region's is, nothing else tells how far it was.
+    let reached = stages.iter().zip(&course.regions);
+    let reached = reached.map(|(stage, region)| stage.unwrap_or_else(|| written(course, region)));
+    let most = reached.max().unwrap_or(0);
     for (place, stage) in stages.iter().enumerate() {
         let region = &course.regions[place];
         let restored = course.is_restored(region);
