@@ -341,3 +341,38 @@ fn a_key_that_another_rotation_published_goes_with_it() {
     let keys = world.document(1)["keys"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(keys, ["old"]);
 }
+
+#[test]
+fn what_was_written_over_on_the_way_back_is_put_into_a_restored_region() {
+    let mut world = World::of(SecretKind::Keyset);
+    go_on_until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Publish));
+    world.request.abort = true;
+    go_on_until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Return));
+    // Nothing but what is under the first region's document knows of the rotation any more.
+    let mut by_hand = world.document(0);
+    by_hand.as_object_mut().unwrap().remove("rotation");
+    world.put(0, PATH, &by_hand);
+    world.use_in(0);
+    world.regions[0].secrets.get_mut(PATH).unwrap()[1].1 = None;
+    restore(&mut world.regions[1]);
+    (world.request.overwrite, world.request.restored) = (["eu".to_owned()].into(), ["us".to_owned()].into());
+    assert_eq!(written(&world.plan(), "us"), [Some(Phase::Return)]);
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
+    assert_eq!(world.document(0)["keys"].as_object().unwrap().len(), 1);
+}
+
+#[test]
+fn a_new_key_that_only_a_withdrawn_document_tells_of_is_removed() {
+    let mut world = World::of(SecretKind::Keyset);
+    until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Publish));
+    world.request.abort = true;
+    until(&mut world, |world| (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Withdraw)));
+    // The version in which it was published was lost, as a restore from a snapshot loses it.
+    world.regions[0].secrets.get_mut(PATH).unwrap()[1].1 = None;
+    world.use_all();
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
+    let keys = world.document(0)["keys"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys, ["old"]);
+}
