@@ -185,19 +185,19 @@ fn begin(request: &Request, taking: &[(&Observed, &Held)]) -> Option<String> {
         return None;
     }
     let now = heard.iter().map(|held| held.now).max().unwrap_or(Timestamp::MAX);
+    // What came after it ended may want another: a write by hand, or a restored Vault that no rotation's document brings
+    // up to its pods.
+    let behind = |(region, _): &(&Observed, &Held)| stepped_back(request, region).is_some();
+    let stands = agree(request, &heard) && !taking.iter().any(behind);
     match (&request.id, last) {
         (Some(id), _) if heard.iter().any(|held| self::ended(held, id, None)) => None,
         (Some(id), _) => Some(id.clone()),
-        (None, Some(ended))
-            if !request.again && now.duration_since(ended.at) < JUST_NOW && agree(request, &heard) =>
-        {
-            None
-        }
+        (None, Some(ended)) if !request.again && now.duration_since(ended.at) < JUST_NOW && stands => None,
         (None, _) => Some(request.fresh.clone()),
     }
 }
 
-/// Whether regions have the same document, where they should. Somebody may have written since a rotation ended.
+/// Whether regions have the same document, where they should.
 fn agree(request: &Request, heard: &[&Held]) -> bool {
     let mut bodies = heard.iter().filter_map(|held| Some(held.document().readable()?.1.body));
     let first = bodies.next();

@@ -376,3 +376,18 @@ fn a_new_key_that_only_a_withdrawn_document_tells_of_is_removed() {
     let keys = world.document(0)["keys"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(keys, ["old"]);
 }
+
+#[test]
+fn a_restored_vault_is_brought_up_to_its_pods_also_where_no_rotations_document_is_left() {
+    let mut world = World::of(SecretKind::Value);
+    world.finish();
+    world.request.fresh = "r-2".into();
+    (0..2).for_each(|place| write_by_hand(&mut world, place));
+    restore(&mut world.regions[1]);
+    world.request.restored = ["us".to_owned()].into();
+    world.finish();
+    world.use_all();
+    world.request.restored.clear();
+    assert!(world.plan().refused.is_empty(), "{:?}", world.plan());
+    assert_eq!(world.document(0)["value"], world.document(1)["value"]);
+}
