@@ -23,15 +23,12 @@ impl Keyset {
     /// rotation's, as long as nothing in use is lost by it: a key that another rotation published would stay for ever.
     fn withdrawn(&self, region: &Standing<'_>, version: Version, course: &Course<'_>) -> Source {
         let own = region.source(version);
-        let others = region.current.filter(|(_, facts)| !course.wrote(facts));
-        let Some((_, there)) = others.filter(|_| course.request.overwrite.contains(region.name())) else {
+        let is_others = region.current.is_some_and(|(_, facts)| !course.wrote(facts));
+        if !is_others || !course.request.overwrite.contains(region.name()) {
             return own;
-        };
+        }
         let mut sources = self.forward().iter().filter_map(|phase| course.marked(*phase).ok());
-        let keeps = |source: &Source| {
-            course.at(source).is_some_and(|instead| self.lost(there, instead, course).is_empty())
-        };
-        sources.find(keeps).unwrap_or(own)
+        sources.find(|source| course.lost(region, source).is_empty()).unwrap_or(own)
     }
 }
 

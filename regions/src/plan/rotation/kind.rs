@@ -67,6 +67,11 @@ pub(super) trait Kind: Sync {
         Vec::new()
     }
 
+    /// Whether a region has let go of what was there before.
+    fn has_let_go(&self, region: &Standing<'_>, course: &Course<'_>) -> bool {
+        region.reached(&course.id, Phase::Retire)
+    }
+
     /// The keys that each pod's JWKS must show for a document.
     fn kids(&self, _content: &Content) -> Option<BTreeSet<String>> {
         None

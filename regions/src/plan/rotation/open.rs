@@ -362,10 +362,7 @@ fn foreign(course: &Course<'_>, region: &Standing<'_>, facts: &Facts) -> Option<
 
 /// When a rotation came to a region first, and what was there before.
 fn began(course: &Course<'_>, region: &Standing<'_>) -> Option<(Timestamp, Option<Fingerprint>)> {
-    let history: Vec<_> = region.stored().history().collect();
-    let (first, _) = history.iter().rev().find(|(_, facts)| course.wrote(facts))?;
-    let before =
-        history.iter().find(|(version, facts)| version.version < first.version && !course.wrote(facts));
+    let (first, before) = region.came(course)?;
     Some((first.created_time, before.map(|(_, facts)| facts.body)))
 }
 
@@ -373,28 +370,28 @@ fn began(course: &Course<'_>, region: &Standing<'_>) -> Option<(Timestamp, Optio
 fn mend(course: &mut Course<'_>, stages: &[Option<usize>], refused: &mut Vec<Refusal>) {
     // What was written over counts by what it had been: where every region's is, nothing else tells how far it was.
     let reached = stages.iter().zip(&course.regions);
-    let reached = reached.map(|(stage, region)| stage.unwrap_or_else(|| written(course, region)));
-    let most = reached.max().unwrap_or(0);
-    for (place, stage) in stages.iter().enumerate() {
+    let reached: Vec<usize> =
+        reached.map(|(stage, region)| stage.unwrap_or_else(|| written(course, region))).collect();
+    let most = reached.iter().copied().max().unwrap_or(0);
+    for (place, (stage, reached)) in stages.iter().zip(reached).enumerate() {
         let region = &course.regions[place];
         let restored = course.is_restored(region);
         // Wherever a phase was begun, every region had the one before.
         let least = if restored { most.saturating_sub(1).max(1) } else { 1 }.min(most);
         let to = match stage {
             Some(_) if !restored => continue,
-            Some(stage) => {
+            Some(_) => {
                 let behind = stepped_back(course.request, region.observed).is_some();
-                if !behind && *stage >= least {
+                if !behind && reached >= least {
                     continue;
                 }
-                least.max(*stage)
+                least.max(reached)
             }
-            None => least.max(written(course, region)),
+            None => least.max(reached),
         };
         if to == 0 {
-            // Taking back begins from what is there; what is begun only now is copied to it in its turn, where the regions
-            // have the same.
-            if course.back && kind::of(course.request.kind).alike() {
+            // Taking back begins from what is there; what is begun only now is copied to it in its turn.
+            if course.back {
                 let forward = kind::of(course.request.kind).forward();
                 refused.extend(unmendable(course, region, forward));
             }
@@ -509,13 +506,10 @@ fn shown_only(course: &Course<'_>, region: &Standing<'_>, source: &Source) -> Op
     Some(request.refuse(why, &[(what.as_str(), flags.as_str())]))
 }
 
-/// What a region's document has that is in use, and another has not.
+/// What a region's document has that is in use, and another has not. What the rotation wrote itself it knows.
 fn lost(course: &Course<'_>, region: &Standing<'_>, source: &Source) -> Vec<String> {
-    let there = region.current.filter(|(_, there)| !course.wrote(there));
-    match (there, course.at(source)) {
-        (Some((_, there)), Some(instead)) => kind::of(course.request.kind).lost(there, instead, course),
-        _ => Vec::new(),
-    }
+    let own = region.current.is_some_and(|(_, there)| course.wrote(there));
+    if own { Vec::new() } else { course.lost(region, source) }
 }
 
 /// Regions at the same stage whose documents should be the same and are not.

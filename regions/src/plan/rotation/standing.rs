@@ -10,8 +10,7 @@ use super::adoption::{Adoption, Wanted, adoption};
 use super::facts::{Content, Facts, Stored};
 use super::mark::{Mark, Phase};
 use super::recipe::Source;
-use super::{Destroy, Held, Observed, Request, Step, kind, value};
-use crate::catalogue::types::SecretKind;
+use super::{Destroy, Held, Observed, Request, Step, kind};
 
 /// One rotation, and the regions that take part in it.
 pub(super) struct Course<'a> {
@@ -51,10 +50,8 @@ impl<'a> Course<'a> {
 
     /// Whether some region has let go of what was there before. Then there is no way back.
     pub(super) fn retired(&self) -> bool {
-        self.regions.iter().any(|region| match self.request.kind {
-            SecretKind::Value => value::has_let_go(region, self),
-            _ => region.reached(&self.id, Phase::Retire),
-        })
+        let kind = kind::of(self.request.kind);
+        self.regions.iter().any(|region| kind.has_let_go(region, self))
     }
 
     /// Whether something may have been done that no Vault knows any more.
@@ -121,6 +118,14 @@ impl<'a> Course<'a> {
         history.find(|(version, _)| *version == source.version).map(|(_, facts)| facts)
     }
 
+    /// What a region's document has that is in use, and another has not.
+    pub(super) fn lost(&self, region: &Standing<'_>, instead: &Source) -> Vec<String> {
+        match (region.current, self.at(instead)) {
+            (Some((_, there)), Some(instead)) => kind::of(self.request.kind).lost(there, instead, self),
+            _ => Vec::new(),
+        }
+    }
+
     /// The keys that pods show of a version of the document.
     pub(super) fn kids(&self, source: &Source) -> Option<BTreeSet<String>> {
         kind::of(self.request.kind).kids(&self.at(source)?.content)
@@ -176,6 +181,15 @@ impl<'a> Standing<'a> {
     /// The mark of the current document.
     pub(super) fn mark(&self) -> Option<&'a Mark> {
         self.current.and_then(|(_, facts)| facts.mark.as_ref())
+    }
+
+    /// The first version that a rotation wrote here, and what was here before, as far as they can be read.
+    pub(super) fn came(&self, course: &Course<'_>) -> Option<(Version, Option<(Version, &'a Facts)>)> {
+        let wrote = self.stored().history().filter(|(_, facts)| course.wrote(facts));
+        let (first, _) = wrote.last()?;
+        let mut history = self.stored().history();
+        let before = history.find(|(version, facts)| version.version < first.version && !course.wrote(facts));
+        Some((first, before))
     }
 
     /// Whether any version of the document that can be read has a key.

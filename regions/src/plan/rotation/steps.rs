@@ -303,10 +303,7 @@ impl Steps<'_, '_> {
         if !matches!(next, Phase::Publish | Phase::Return) {
             return Ok(());
         }
-        let (Some((_, there)), Some(instead)) = (region.current, self.course.at(source)) else {
-            return Ok(());
-        };
-        let lost = self.kind.lost(there, instead, self.course);
+        let lost = self.course.lost(region, source);
         if lost.is_empty() {
             return Ok(());
         }

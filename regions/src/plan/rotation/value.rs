@@ -15,16 +15,9 @@ pub(super) struct Value;
 /// What a region goes back to: what it had before the rotation came to it, and not what somebody wrote over that since.
 /// Where that is gone, somebody has written it again.
 fn former(region: &Standing<'_>, course: &Course<'_>) -> Option<Version> {
-    let history = || region.stored().history();
-    let first = history().filter(|(_, facts)| course.wrote(facts)).map(|(version, _)| version.version).min();
-    let before = |version: &Version| first.is_none_or(|first| version.version < first);
-    let others = || history().filter(|(_, facts)| !course.wrote(facts)).map(|(version, _)| version);
-    others().find(before).or_else(|| others().next())
-}
-
-/// Whether the rotation came to a region, and has let go of what was there before.
-pub(super) fn has_let_go(region: &Standing<'_>, course: &Course<'_>) -> bool {
-    region.stored().history().any(|(_, facts)| course.wrote(facts)) && former(region, course).is_none()
+    let before = region.came(course).and_then(|(_, before)| before);
+    let former = before.or_else(|| region.stored().history().find(|(_, facts)| !course.wrote(facts)));
+    former.map(|(version, _)| version)
 }
 
 impl Kind for Value {
@@ -51,6 +44,10 @@ impl Kind for Value {
             format!("{}: no former version of it is left to go back to; write it again", region.name())
         })?;
         Ok(Recipe { sources: vec![region.source(former)], change: Change::Same, mark })
+    }
+
+    fn has_let_go(&self, region: &Standing<'_>, course: &Course<'_>) -> bool {
+        region.came(course).is_some() && former(region, course).is_none()
     }
 
     fn wait(&self, phase: Phase, _: &Course<'_>, times: Times, request: &Request) -> Wait {

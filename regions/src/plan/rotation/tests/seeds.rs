@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::{PATH, Region, World, key, phase};
 use crate::catalogue::types::SecretKind;
@@ -11,8 +11,25 @@ use crate::plan::rotation::{Plan, Step, Traffic, Waiting};
 
 /// A region's Vault is restored from a snapshot that is older than any rotation.
 fn restore(region: &mut Region) {
-    region.secrets.get_mut(PATH).unwrap().truncate(1);
+    restore_to(region, 1);
+}
+
+/// It is restored from one that has so many versions, and no note of a rotation.
+fn restore_to(region: &mut Region, versions: usize) {
+    region.secrets.get_mut(PATH).unwrap().truncate(versions);
     region.custom.clear();
+}
+
+/// A region's document as a person copies it: without the rotation's mark.
+fn unmarked(world: &World, place: usize) -> Value {
+    let mut document = world.document(place);
+    document.as_object_mut().unwrap().remove("rotation");
+    document
+}
+
+/// The keys of a region's document.
+fn kids(world: &World, place: usize) -> Vec<String> {
+    world.document(place)["keys"].as_object().unwrap().keys().cloned().collect()
 }
 
 fn leave_out(world: &mut World, place: usize) {
@@ -28,11 +45,26 @@ fn take_in(world: &mut World, place: usize) {
 
 /// Takes what is planned, until something is so.
 fn until(world: &mut World, so: impl Fn(&World) -> bool) {
+    stepwise(world, so, |_, _| {});
+}
+
+/// Goes on, with pods that use everything at once, until something is so.
+fn go_on_until(world: &mut World, so: impl Fn(&World) -> bool) {
+    stepwise(world, so, |world, plan| {
+        if plan.steps.is_empty() {
+            world.pass(10);
+        }
+        world.use_all();
+    });
+}
+
+fn stepwise(world: &mut World, so: impl Fn(&World) -> bool, then: impl Fn(&mut World, &Plan)) {
     for _ in 0..20 {
         if so(world) {
             return;
         }
-        world.step();
+        let plan = world.step();
+        then(world, &plan);
     }
     panic!("it never is so: {:?}", world.plan());
 }
@@ -74,8 +106,7 @@ fn a_rotation_that_was_taken_back_stays_so_whatever_is_written_over_it() {
         world.use_all();
     }
     // It has not noted its end yet when somebody writes.
-    let mut by_hand = world.document(0);
-    by_hand.as_object_mut().unwrap().remove("rotation");
+    let by_hand = unmarked(&world, 0);
     (0..2).for_each(|place| world.put(place, PATH, &by_hand));
     world.use_all();
     world.request.abort = false;
@@ -147,10 +178,10 @@ fn a_restored_region_gets_no_document_that_each_region_makes_of_its_own() {
 fn what_would_be_lost_is_told_with_the_command_that_keeps_it() {
     let mut world = World::of(SecretKind::Keyset);
     world.go_on();
-    let keys = serde_json::json!({
+    let keys = json!({
         "old": key("retiring", "old"), "hand": key("active", "hand"),
     });
-    world.put(1, PATH, &serde_json::json!({"keys": keys}));
+    world.put(1, PATH, &json!({"keys": keys}));
     world.request.overwrite = ["us".to_owned()].into();
     let refused = world.plan().refused;
     let [refusal] = &refused[..] else { panic!("{refused:?}") };
@@ -185,20 +216,6 @@ fn a_key_that_a_restore_lost_is_let_go_by_whoever_knows_that_nothing_of_it_is_le
     assert!(world.document(0)["keys"].as_object().unwrap().keys().eq(["new2"]));
 }
 
-/// Goes on, with pods that use everything at once, until something is so.
-fn go_on_until(world: &mut World, so: impl Fn(&World) -> bool) {
-    for _ in 0..20 {
-        if so(world) {
-            return;
-        }
-        if world.step().steps.is_empty() {
-            world.pass(10);
-        }
-        world.use_all();
-    }
-    panic!("it never is so: {:?}", world.plan());
-}
-
 /// A rotation of values that differ from region to region, taken back once both regions have its document.
 fn taken_back_values() -> World {
     let mut world = World::of(SecretKind::Value);
@@ -218,8 +235,7 @@ fn write_by_hand(world: &mut World, place: usize) {
 fn a_region_that_is_restored_on_the_way_back_goes_back_to_its_own() {
     let mut world = taken_back_values();
     go_on_until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Return));
-    world.regions[1].secrets.get_mut(PATH).unwrap().truncate(2);
-    world.regions[1].custom.clear();
+    restore_to(&mut world.regions[1], 2);
     world.request.restored = ["us".to_owned()].into();
     world.finish();
     assert_eq!(world.document(0)["value"], "first");
@@ -232,8 +248,8 @@ fn a_region_that_is_restored_to_before_a_value_goes_back_while_another_is_writte
     go_on_until(&mut world, |world| (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Return)));
     // The first region's own document of the way back is under what somebody wrote; the other knows of nothing.
     write_by_hand(&mut world, 0);
-    world.regions[1].secrets.get_mut(PATH).unwrap().truncate(2);
-    world.regions[1].custom.clear();
+    world.regions[0].secrets.get_mut(PATH).unwrap()[1].1 = None;
+    restore_to(&mut world.regions[1], 2);
     (world.request.overwrite, world.request.restored) = (["eu".to_owned()].into(), ["us".to_owned()].into());
     world.finish();
     assert_eq!(world.document(0)["value"], "first");
@@ -279,8 +295,7 @@ fn what_was_written_by_hand_since_a_rotation_ended_is_told_when_it_is_not_the_sa
     world.finish();
     world.request.fresh = "r-2".into();
     assert!(world.plan().is_empty(), "{:?}", world.plan());
-    let mut by_hand = world.document(1);
-    by_hand.as_object_mut().unwrap().remove("rotation");
+    let mut by_hand = unmarked(&world, 1);
     by_hand["keys"]["hand"] = key("published", "hand");
     world.put(1, PATH, &by_hand);
     world.use_in(1);
@@ -292,7 +307,7 @@ fn what_was_written_by_hand_since_a_rotation_ended_is_told_when_it_is_not_the_sa
 fn a_copy_by_hand_of_the_rotations_own_document_is_withdrawn_from() {
     let mut world = World::of(SecretKind::Clients);
     leave_out(&mut world, 0);
-    until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Publish));
+    go_on_until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Hand));
     take_in(&mut world, 0);
     world.use_all();
     world.request.abort = true;
@@ -300,8 +315,7 @@ fn a_copy_by_hand_of_the_rotations_own_document_is_withdrawn_from() {
     let withdraw = world.plan().steps;
     withdraw.iter().filter(|step| step.region() == "eu").for_each(|step| world.take(step));
     assert_eq!(phase(&world.document(0)), Some(Phase::Withdraw));
-    let mut by_hand = world.document(1);
-    by_hand.as_object_mut().unwrap().remove("rotation");
+    let by_hand = unmarked(&world, 1);
     let mut more = by_hand.clone();
     more["clients"]["c"] = json!({"secrets": [{"sha256": "ab"}], "scopes": []});
     world.request.overwrite = ["us".to_owned()].into();
@@ -336,10 +350,14 @@ fn a_key_that_another_rotation_published_goes_with_it() {
     world.regions[1].secrets.get_mut(PATH).unwrap().last_mut().unwrap().1 = Some(published);
     world.use_all();
     (world.request.abort, world.request.overwrite) = (true, ["us".to_owned()].into());
+    until(&mut world, |world| (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Withdraw)));
+    // A restore gives the first region what the other withdrew from.
+    restore_to(&mut world.regions[0], 2);
+    world.request.restored = ["eu".to_owned()].into();
+    world.use_in(1);
     world.finish();
     assert_eq!(world.document(0), world.document(1));
-    let keys = world.document(1)["keys"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys, ["old"]);
+    assert_eq!(kids(&world, 1), ["old"]);
 }
 
 #[test]
@@ -349,8 +367,7 @@ fn what_was_written_over_on_the_way_back_is_put_into_a_restored_region() {
     world.request.abort = true;
     go_on_until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Return));
     // Nothing but what is under the first region's document knows of the rotation any more.
-    let mut by_hand = world.document(0);
-    by_hand.as_object_mut().unwrap().remove("rotation");
+    let by_hand = unmarked(&world, 0);
     world.put(0, PATH, &by_hand);
     world.use_in(0);
     world.regions[0].secrets.get_mut(PATH).unwrap()[1].1 = None;
@@ -359,7 +376,7 @@ fn what_was_written_over_on_the_way_back_is_put_into_a_restored_region() {
     assert_eq!(written(&world.plan(), "us"), [Some(Phase::Return)]);
     world.finish();
     assert_eq!(world.document(0), world.document(1));
-    assert_eq!(world.document(0)["keys"].as_object().unwrap().len(), 1);
+    assert_eq!(kids(&world, 0).len(), 1);
 }
 
 #[test]
@@ -373,8 +390,7 @@ fn a_new_key_that_only_a_withdrawn_document_tells_of_is_removed() {
     world.use_all();
     world.finish();
     assert_eq!(world.document(0), world.document(1));
-    let keys = world.document(0)["keys"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys, ["old"]);
+    assert_eq!(kids(&world, 0), ["old"]);
 }
 
 #[test]
