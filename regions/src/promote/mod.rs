@@ -19,16 +19,13 @@ pub mod settle;
 pub mod targets;
 mod times;
 
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::cluster::Patience;
-use crate::confirm::{LOOK_FIRST, confirm};
 use crate::execute::Limits;
 use crate::output::Progress;
 use crate::plan::gate::limits::Limits as Gates;
@@ -72,8 +69,7 @@ pub async fn run(args: &Args, environment: &Environment, quiet: bool, stop: watc
     let recorder = match args.record_looks.as_deref().map(Recorder::open).transpose() {
         Ok(recorder) => recorder.map(Rc::new),
         Err(error) => {
-            let file = args.record_looks.as_deref().unwrap_or(Path::new(""));
-            report.errors.push(format!("write {} (--record-looks): {error}", file.display()));
+            report.errors.push(error);
             return report;
         }
     };
@@ -239,15 +235,8 @@ impl Question<'_> {
             return None;
         }
         let what = if to_write.is_empty() { environment.name.clone() } else { to_write.join(", ") };
-        if !self.yes {
-            let since = Instant::now();
-            let confirmed =
-                confirm(&format!("{} {what} in {}?", self.verb, environment.name), LOOK_FIRST).await;
-            report.asked = since.elapsed();
-            if let Err(why) = confirmed {
-                report.refuse(&why);
-                return None;
-            }
+        if !self.yes && !report.confirmed(&format!("{} {what} in {}?", self.verb, environment.name)).await {
+            return None;
         }
         for own in &mut report.regions {
             own.state = RegionState::Untouched;

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -22,9 +22,10 @@ impl Recorder {
     /// Opens the file, or makes it.
     ///
     /// # Errors
-    /// It cannot be written to.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+    /// It cannot be written to; which, and why.
+    pub fn open(path: &Path) -> Result<Self, String> {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let file = file.map_err(|error| format!("write {} (--record-looks): {error}", path.display()))?;
         Ok(Self { file: RefCell::new(Some(file)) })
     }
 

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::carry::{Fate, Outcome};
 use super::screen;
 use super::targets::Environment;
-use super::times::{Times, Waits};
+use super::times::Times;
+use crate::confirm::{LOOK_FIRST, confirm};
 use crate::output::coloured;
 use crate::plan::Plan;
 use crate::plan::diff::{Change, ChangeKind};
@@ -203,6 +204,14 @@ impl Report {
         self.errors.push(why.to_owned());
     }
 
+    /// Whether somebody who is asked lets it go on; otherwise it is refused. The wait for him is not the tool's own time.
+    pub(super) async fn confirmed(&mut self, question: &str) -> bool {
+        let since = Instant::now();
+        let confirmed = confirm(question, LOOK_FIRST).await;
+        self.asked += since.elapsed();
+        confirmed.inspect_err(|why| self.refuse(why)).is_ok()
+    }
+
     /// Takes over what became of it.
     pub fn conclude(&mut self, outcome: Outcome) {
         let fates = match outcome {
@@ -229,11 +238,9 @@ impl Report {
         };
         if self.outcome == Ending::Done {
             // Back they all go at once, whatever their waves.
-            let wave = |own: &RegionReport| if self.is_back { String::new() } else { own.wave.clone() };
-            let waits = self.regions.iter().zip(&fates).map(|(own, fate)| Waits {
-                wave: wave(own),
-                starting: fate.starting,
-                baking: fate.baking,
+            let waits = self.regions.iter().zip(&fates).map(|(own, fate)| {
+                let wave = if self.is_back { "" } else { own.wave.as_str() };
+                (wave, fate.waits)
             });
             self.times = Some(Times::of(self.begun.elapsed().saturating_sub(self.asked), waits));
         }

@@ -12,7 +12,6 @@ use super::report::{Ending, RegionState, Report, chain};
 use super::targets::Environment;
 use super::{CALLS, FIRST_CALLS, limits, name};
 use crate::cluster::{Cluster, access};
-use crate::confirm::{LOOK_FIRST, confirm};
 use crate::output::Progress;
 use crate::plan::promotion::{Standing, standing};
 use crate::probe::door::Roots;
@@ -62,10 +61,7 @@ pub(super) async fn run(args: &Args, environment: &Environment, stop: watch::Rec
         report.next = Some(args.command(environment, false));
         return report;
     }
-    if !args.yes
-        && let Err(why) = confirm(&format!("Settle {}?", environment.name), LOOK_FIRST).await
-    {
-        report.refuse(&why);
+    if !args.yes && !report.confirmed(&format!("Settle {}?", environment.name)).await {
         return report;
     }
     let job = Job {

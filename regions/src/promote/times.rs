@@ -19,26 +19,26 @@ pub struct Times {
     pub own_s: f64,
 }
 
-/// What a region was waited for.
-#[derive(Debug, Clone)]
-pub(super) struct Waits {
-    /// Its wave.
-    pub(super) wave: String,
+/// How long a run waited for a region.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Waits {
     /// Until what was applied was ready.
-    pub(super) starting: Duration,
-    /// While it baked.
-    pub(super) baking: Duration,
+    pub starting: Duration,
+    /// While its wave baked.
+    pub baking: Duration,
 }
 
 impl Times {
-    pub(super) fn of(whole: Duration, regions: impl Iterator<Item = Waits>) -> Self {
-        let mut waves: BTreeMap<String, (Duration, Duration)> = BTreeMap::new();
-        for region in regions {
-            let (starting, baking) = waves.entry(region.wave).or_default();
-            (*starting, *baking) = (region.starting.max(*starting), region.baking.max(*baking));
+    /// Of the waits for regions, each with its wave.
+    pub(super) fn of<'a>(whole: Duration, regions: impl Iterator<Item = (&'a str, Waits)>) -> Self {
+        let mut waves: BTreeMap<&str, Waits> = BTreeMap::new();
+        for (wave, waits) in regions {
+            let most = waves.entry(wave).or_default();
+            most.starting = most.starting.max(waits.starting);
+            most.baking = most.baking.max(waits.baking);
         }
-        let starting: Duration = waves.values().map(|(starting, _)| *starting).sum();
-        let baking: Duration = waves.values().map(|(_, baking)| *baking).sum();
+        let starting: Duration = waves.values().map(|waits| waits.starting).sum();
+        let baking: Duration = waves.values().map(|waits| waits.baking).sum();
         let own = whole.saturating_sub(starting + baking);
         let [whole_s, starting_s, baking_s, own_s] =
             [whole, starting, baking, own].map(|time| time.as_secs_f64());
@@ -60,9 +60,9 @@ impl fmt::Display for Times {
 mod tests {
     use super::*;
 
-    fn waits(wave: &str, starting: u64, baking: u64) -> Waits {
+    fn waits(wave: &str, starting: u64, baking: u64) -> (&str, Waits) {
         let seconds = Duration::from_secs;
-        Waits { wave: wave.into(), starting: seconds(starting), baking: seconds(baking) }
+        (wave, Waits { starting: seconds(starting), baking: seconds(baking) })
     }
 
     #[test]

@@ -7,7 +7,6 @@ mod watches;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -23,6 +22,7 @@ use crate::plan::object::Object;
 use crate::plan::promotion::{End, Next, Standing, next};
 use crate::plan::readiness::Pods;
 use crate::plan::record::Wanted;
+use crate::promote::times::Waits;
 
 use watches::Watches;
 
@@ -89,10 +89,8 @@ pub struct Fate {
     pub why: Option<String>,
     /// Seconds from the first write of this run to where it stands.
     pub after_s: Option<f64>,
-    /// How long this run waited for its pods to become ready.
-    pub starting: Duration,
-    /// How long its wave baked in this run.
-    pub baking: Duration,
+    /// How long this run waited for it.
+    pub waits: Waits,
 }
 
 /// What became of a promotion.
@@ -198,8 +196,7 @@ impl<'a, R: Region> Carry<'a, R> {
             breaches: Vec::new(),
             why: None,
             after_s: None,
-            starting: Duration::ZERO,
-            baking: Duration::ZERO,
+            waits: Waits::default(),
         };
         Self {
             job,
@@ -241,7 +238,7 @@ impl<'a, R: Region> Carry<'a, R> {
                     let since = Instant::now();
                     self.bake(&places).await;
                     let baked = since.elapsed();
-                    places.iter().for_each(|place| self.note(*place, |fate| fate.baking += baked));
+                    places.iter().for_each(|place| self.note(*place, |fate| fate.waits.baking += baked));
                 }
                 Next::Undo(places) => self.undo(&places).await,
                 Next::Finish(places) => self.finish(&places).await,

@@ -69,7 +69,7 @@ impl<R: Region> Carry<'_, R> {
         drop(line);
         self.note(place, |fate| {
             fate.wrote |= outcome.wrote;
-            fate.starting += outcome.awaited;
+            fate.waits.starting += outcome.awaited;
         });
         match outcome.result {
             Ok(pods) => {
