@@ -48,8 +48,6 @@ LATER = {
     "a release that breaks in production alone": ("/no-such-path", "production", "promote-production"),
 }
 PROBE = re.compile(r"(readinessProbe:\n\s+httpGet: \{ path: )(/readyz)(?=, port: admin)")
-
-
 # What a promotion says at its end of where its time went.
 OWN = re.compile(r"([\d.]+) s of its own$", re.MULTILINE)
 

@@ -80,10 +80,17 @@ fn bake(seed: u64, old: Quality, new: Quality, rate: f64, own: impl Fn(u32) -> O
     let mut former = Pods::new(seed, OLD, old, rate);
     let mut fresh = Pods::new(!seed, NEW, new, rate);
     (0..120).for_each(|_| former.round());
-    let mut watch = Watch::new(&limits(), NEW, 2, &Sample { pods: former.pods(), own: Own::default() });
-    for round in 1.. {
+    let watch = Watch::new(&limits(), NEW, 2, &Sample { pods: former.pods(), own: Own::default() });
+    decided(watch, |round| {
         fresh.round();
-        watch.look(&Sample { pods: fresh.pods(), own: own(round) }, Counts::default());
+        Sample { pods: fresh.pods(), own: own(round) }
+    })
+}
+
+/// Looks in every round at what that gives, until it is decided; gives what came of it and after how many rounds.
+fn decided(mut watch: Watch, mut seen: impl FnMut(u32) -> Sample) -> (Verdict, u32) {
+    for round in 1.. {
+        watch.look(&seen(round), Counts::default());
         let verdict = watch.verdict(ROUND * round);
         if !matches!(verdict, Verdict::Baking { .. }) {
             return (verdict, round);
@@ -128,19 +135,18 @@ fn a_stall_of_a_moment_holds_nobody_up_for_long() {
     assert!(ROUND * rounds < 2 * limits().time, "{rounds}");
 }
 
-/// How many `make gates` plays.
-fn promotions() -> u64 {
-    std::env::var("PROMOTIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000)
+/// Plays as many as it takes to see one in a thousand; PROMOTIONS says how many.
+fn at_most_one_in_a_thousand(what: &str, aborted: impl Fn(u64) -> u64) {
+    let promotions = std::env::var("PROMOTIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let aborted = aborted(promotions);
+    println!("{aborted} of {promotions} promotions {what} were aborted; at most 1 in 1000 may be");
+    assert!(aborted * 1000 <= promotions);
 }
 
-/// `make gates`: as many as it takes to see one in a thousand.
 #[test]
 #[ignore = "make gates"]
 fn a_good_release_is_hardly_ever_aborted_in_many_promotions() {
-    let promotions = promotions();
-    let aborted = aborted(promotions);
-    println!("{aborted} of {promotions} promotions of a good release were aborted; at most 1 in 1000 may be");
-    assert!(aborted * 1000 <= promotions);
+    at_most_one_in_a_thousand("of a good release", aborted);
 }
 
 /// The worst that is no excess: each share lies at its very limit, for as long as anybody would look.

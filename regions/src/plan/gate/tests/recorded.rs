@@ -61,17 +61,13 @@ fn promotion(seed: u64, regions: &[Vec<(Counts, Own)>], fails: f64) -> Verdict {
         former.round();
     }
     let before = Sample { pods: vec![former.pod(OLD)], own: Own::default() };
-    let mut watch = Watch::new(&limits(), NEW, 2, &before);
-    for round in 1.. {
+    let watch = Watch::new(&limits(), NEW, 2, &before);
+    let seen = |_| {
         let (came, own) = fresh.round();
         fresh.counts.server_errors += (0..came.answers).filter(|_| random.f64() < fails).count() as u64;
-        watch.look(&Sample { pods: vec![fresh.pod(NEW)], own }, Counts::default());
-        let verdict = watch.verdict(ROUND * round);
-        if !matches!(verdict, Verdict::Baking { .. }) {
-            return verdict;
-        }
-    }
-    unreachable!("a bake has an end")
+        Sample { pods: vec![fresh.pod(NEW)], own }
+    };
+    decided(watch, seen).0
 }
 
 fn aborted(promotions: u64) -> u64 {
@@ -109,14 +105,8 @@ fn errors_on_top_of_recorded_noise_are_found() {
     assert!(found >= 196, "{found} of 200");
 }
 
-/// `make gates`: as many as it takes to see one in a thousand.
 #[test]
 #[ignore = "make gates"]
 fn recorded_noise_hardly_ever_aborts_in_many_promotions() {
-    let promotions = promotions();
-    let aborted = aborted(promotions);
-    println!(
-        "{aborted} of {promotions} promotions over recorded noise were aborted; at most 1 in 1000 may be"
-    );
-    assert!(aborted * 1000 <= promotions);
+    at_most_one_in_a_thousand("over recorded noise", aborted);
 }
