@@ -312,6 +312,7 @@ impl Report {
 impl RegionReport {
     fn take(&mut self, fate: Fate) {
         self.state = match &fate.standing {
+            Standing::Untouched if fate.wrote => RegionState::Failed,
             Standing::Untouched | Standing::Refused(_) => RegionState::Untouched,
             Standing::Runs => RegionState::NoChange,
             Standing::Begun | Standing::Bad(_) => RegionState::Failed,

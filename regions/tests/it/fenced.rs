@@ -40,6 +40,7 @@ async fn a_run_that_was_stopped_past_its_lease_writes_nothing_any_more() {
     let told =
         ["another run of regions has taken this region over", "was taken over by another run of regions"];
     assert!(told.iter().any(|told| ran.err.contains(told)), "{}", ran.err);
+    assert!(ran.err.contains("eu (wave first) failed, us (wave second) untouched"), "{}", ran.err);
     assert_eq!(before, (taken(&world.eu), taken(&world.us)), "{}", ran.err);
     assert_eq!(eu, (contents(&world.eu).await, records(&world.eu).await));
     assert_eq!(us, (contents(&world.us).await, records(&world.us).await));

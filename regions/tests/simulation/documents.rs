@@ -2,7 +2,7 @@
 
 use regions::catalogue::types::SecretKind;
 use regions::plan::rotation::facts::sha256;
-use regions::plan::rotation::mark::Mark;
+use regions::plan::rotation::mark::{Mark, ROTATION};
 use regions::plan::rotation::recipe::{Made, Need};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -53,8 +53,7 @@ pub(crate) fn make(world: &World, need: &Need) -> Made {
 
 /// A document that a person makes of another: the same, or with something that is not in use, and without a mark.
 pub(crate) fn by_hand(kind: SecretKind, document: &Value, number: u64) -> Value {
-    let mut document = document.clone();
-    document.as_object_mut().unwrap().remove("rotation");
+    let mut document = unmarked(document);
     match kind {
         SecretKind::Value => document["value"] = format!("by hand {number}").into(),
         SecretKind::Keyset if number.is_multiple_of(2) => {
@@ -64,6 +63,13 @@ pub(crate) fn by_hand(kind: SecretKind, document: &Value, number: u64) -> Value 
         }
         _ => {}
     }
+    document
+}
+
+/// A document without the mark of the rotation that wrote it.
+pub(crate) fn unmarked(document: &Value) -> Value {
+    let mut document = document.clone();
+    document.as_object_mut().unwrap().remove(ROTATION);
     document
 }
 

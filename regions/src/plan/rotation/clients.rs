@@ -1,12 +1,13 @@
 //! `clients`: hashes of clients' secrets. Each client is taken with its former and with its new secret, from before
 //! it can find the new one until after it must have found it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::facts::{Content, Facts, Stored};
 use super::kind::{Kind, Wait};
 use super::mark::{Mark, Phase};
-use super::recipe::{Change, Recipe};
+use super::recipe::{Change, Recipe, Source};
 use super::standing::{Course, Standing};
 use super::times::Times;
 use super::{Request, Step, Write};
@@ -170,8 +171,8 @@ fn pend(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Option<Step
     if region.has(&path, &mark) {
         return None;
     }
-    let recipe = match course.source(&path, &mark) {
-        Some(source) => Recipe { sources: vec![source], change: Change::Same, mark },
+    let recipe = match new_secret(client, course) {
+        Some((source, _)) => Recipe { sources: vec![source], change: Change::Same, mark },
         None => Recipe { sources: Vec::new(), change: Change::Pending { client: client.to_owned() }, mark },
     };
     Some(write(region, path, recipe))
@@ -181,16 +182,16 @@ fn pend(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Option<Step
 fn hand(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Result<Option<Step>, String> {
     let own = path(CLIENT, client);
     let mark = Mark::new(&course.id, Phase::Hand);
-    if region.has(&own, &mark) {
+    let (new, hash) = new_secret(client, course).ok_or_else(|| {
+        format!("the new secret of the client {client} is gone from every region; take the rotation back (--abort)")
+    })?;
+    let found = region.held.stored.get(&own).and_then(Stored::readable);
+    let is_new = |facts: &Facts| matches!(&facts.content, Content::Secret(known) if known == hash);
+    if found.is_some_and(|(_, facts)| facts.mark.as_ref() == Some(&mark) && is_new(facts)) {
         return Ok(None);
     }
-    let pending = course.source(&path(PENDING, client), &Mark::new(&course.id, Phase::Publish));
-    let mut sources = vec![pending.ok_or_else(|| {
-        format!("the new secret of the client {client} is gone from every region; take the rotation back (--abort)")
-    })?];
-    if let Some((version, _)) = region.held.stored.get(&own).and_then(Stored::readable) {
-        sources.push(region.source_of(&own, version));
-    }
+    let mut sources = vec![new];
+    sources.extend(found.map(|(version, _)| region.source_of(&own, version)));
     Ok(Some(write(region, own, Recipe { sources, change: Change::Hand, mark })))
 }
 
@@ -219,17 +220,38 @@ fn write(region: &Standing<'_>, path: String, recipe: Recipe) -> Step {
 
 /// The hash of each client's new secret.
 fn new_hashes(course: &Course<'_>) -> Result<BTreeMap<String, String>, String> {
-    let hash = |client: &String| {
-        let places = [(PENDING, Phase::Publish), (CLIENT, Phase::Hand)];
-        let mut found = places.iter().filter_map(|(folder, phase)| {
-            course.facts(&path(folder, client), &Mark::new(&course.id, *phase))
-        });
-        match found.next().map(|facts| &facts.content) {
-            Some(Content::Secret(hash)) => Ok((client.clone(), hash.clone())),
-            _ => Err(format!("the new secret of the client {client} is gone from every region")),
-        }
+    let hash = |client: &String| match new_secret(client, course) {
+        Some((_, hash)) => Ok((client.clone(), hash.clone())),
+        None => Err(format!("the new secret of the client {client} is gone from every region")),
     };
     course.clients.iter().map(hash).collect()
+}
+
+/// Where a client's new secret is, and its hash. Of regions that did not see each other each may have made one: the
+/// one that counts is taken where the rotation is farthest.
+fn new_secret<'c>(client: &str, course: &'c Course<'_>) -> Option<(Source, &'c String)> {
+    let places = [(PENDING, Phase::Publish), (CLIENT, Phase::Hand)];
+    let found = places.into_iter().flat_map(|(folder, phase)| {
+        let (path, mark) = (path(folder, client), Mark::new(&course.id, phase));
+        course.regions.iter().filter_map(move |region| {
+            let (version, facts) = region.held.stored.get(&path)?.marked(&mark)?;
+            let Content::Secret(hash) = &facts.content else { return None };
+            Some((region.source_of(&path, version), hash))
+        })
+    });
+    // The first, where several are taken equally far.
+    found.min_by_key(|(_, hash)| Reverse(taken_at(client, hash, course)))
+}
+
+/// The last stage whose document takes a client with a secret; nothing where none does.
+fn taken_at(client: &str, hash: &String, course: &Course<'_>) -> Option<usize> {
+    let takes = |region: &&Standing<'_>| match region.current {
+        Some((_, facts @ Facts { content: Content::Clients(clients), .. })) => {
+            course.wrote(facts) && clients.get(client).is_some_and(|hashes| hashes.contains(hash))
+        }
+        _ => false,
+    };
+    course.regions.iter().filter(takes).map(|region| region.stage).max()
 }
 
 fn published(course: &Course<'_>) -> bool {

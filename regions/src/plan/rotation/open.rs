@@ -79,13 +79,14 @@ fn going(request: &Request, taking: &[(&Observed, &Held)]) -> Result<Option<Stri
         }
     }
     let farthest = |ids: &[&str]| ids.iter().copied().max_by_key(|id| open[id].stage).map(str::to_owned);
-    // What is to be overwritten counts only where nothing else is there.
+    // What is to be overwritten counts only where nothing else is there, and only by what has a document.
     let kept = |id: &&str| open[id].regions.iter().any(|region| !request.overwrite.contains(*region));
+    let has_document = |id: &str| open[id].stage > 0;
     let ids: Vec<&str> = open.keys().copied().collect();
     let counted: Vec<&str> = ids.iter().copied().filter(kept).collect();
-    let id = match counted.len() {
-        0 => farthest(&ids),
-        1 => farthest(&counted),
+    let id = match counted[..] {
+        [] => farthest(&ids),
+        [id] if has_document(id) || !ids.iter().any(|id| has_document(id)) => Some(id.to_owned()),
         _ => return Err(vec![several(request, &open, &farthest(&counted).unwrap_or_default())]),
     };
     let held: Vec<&Held> = taking.iter().map(|(_, held)| *held).collect();

@@ -103,14 +103,6 @@ impl<'a> Course<'a> {
         kind::of_its_own(kind, phase) && !kind::of(kind).alike()
     }
 
-    /// A version at a path with a mark, wherever it is.
-    pub(super) fn source(&self, path: &str, mark: &Mark) -> Option<Source> {
-        self.regions.iter().find_map(|region| {
-            let (version, _) = region.held.stored.get(path)?.marked(mark)?;
-            Some(region.source_of(path, version))
-        })
-    }
-
     /// What is known of a version of the document.
     pub(super) fn at(&self, source: &Source) -> Option<&Facts> {
         let region = self.regions.iter().find(|region| region.name() == source.region)?;
@@ -129,11 +121,6 @@ impl<'a> Course<'a> {
     /// The keys that pods show of a version of the document.
     pub(super) fn kids(&self, source: &Source) -> Option<BTreeSet<String>> {
         kind::of(self.request.kind).kids(&self.at(source)?.content)
-    }
-
-    /// What is known of a version at a path with a mark, wherever it is.
-    pub(super) fn facts(&self, path: &str, mark: &Mark) -> Option<&Facts> {
-        self.regions.iter().find_map(|region| Some(region.held.stored.get(path)?.marked(mark)?.1))
     }
 
     /// The phase that a stage was reached by.

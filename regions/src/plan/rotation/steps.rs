@@ -278,29 +278,32 @@ impl Steps<'_, '_> {
 
     fn enter_region(&mut self, region: &Standing<'_>, next: Phase, copy: bool) {
         let course = self.course;
+        let copied = match copy.then(|| self.copied(region, next)).transpose() {
+            Ok(copied) => copied,
+            Err(why) => return self.refuse(why),
+        };
         match self.kind.errands(next, region, course) {
             Ok(errands) if errands.is_empty() => {}
             Ok(errands) => return self.plan.steps.extend(errands),
             Err(why) => return self.refuse(why),
         }
-        let recipe = if copy {
-            let mark = Mark::new(&course.id, next);
-            course.marked(next).and_then(|source| {
-                self.loses_nothing(region, next, &source)?;
-                Ok(Recipe { sources: vec![source], change: Change::Same, mark })
-            })
-        } else {
-            self.kind.recipe(next, region, course)
-        };
-        match recipe {
+        match copied.map_or_else(|| self.kind.recipe(next, region, course), Ok) {
             Ok(recipe) => self.write(region, recipe),
             Err(why) => self.refuse(why),
         }
     }
 
+    /// The document of a phase as another region has it.
+    fn copied(&self, region: &Standing<'_>, next: Phase) -> Result<Recipe, String> {
+        let source = self.course.marked(next)?;
+        self.loses_nothing(region, next, &source)?;
+        let mark = Mark::new(&self.course.id, next);
+        Ok(Recipe { sources: vec![source], change: Change::Same, mark })
+    }
+
     /// A document that is copied must have what the region's own has, unless the phase is there to take it away.
     fn loses_nothing(&self, region: &Standing<'_>, next: Phase, source: &Source) -> Result<(), String> {
-        if !matches!(next, Phase::Publish | Phase::Return) {
+        if !matches!(next, Phase::Publish | Phase::Hand | Phase::Return) {
             return Ok(());
         }
         let lost = self.course.lost(region, source);

@@ -77,7 +77,7 @@ pub struct Job<'a, R> {
 pub struct Fate {
     /// How it stands.
     pub standing: Standing,
-    /// Whether anything was written there.
+    /// Whether the release was, or may have been, written there, at least in part.
     pub wrote: bool,
     /// Its pods, as they were seen last.
     pub pods: Option<Pods>,

@@ -65,10 +65,12 @@ impl<R: Region> Carry<'_, R> {
         self.first_write.set(self.first_write.get().or(Some(Instant::now())));
         let orders = Orders { stop: self.stop.clone(), halt: self.watches.halt(place) };
         let region = &self.job.regions[place];
+        // Another run that takes the region over ends this one in the middle of it.
+        self.note(place, |fate| fate.wrote = true);
         let outcome = execute(region, &plan, &work.contents, self.job.limits, orders, &line).await;
         drop(line);
         self.note(place, |fate| {
-            fate.wrote |= outcome.wrote;
+            fate.wrote = outcome.wrote;
             fate.waits.starting += outcome.awaited;
         });
         match outcome.result {
@@ -186,7 +188,6 @@ impl<R: Region> Carry<'_, R> {
         let limits = Limits { ready: self.job.limits.ready, ..self.job.limits };
         let contents = Contents { values, manifest };
         let outcome = execute(region, &plan, &contents, limits, orders, &line).await;
-        self.note(place, |fate| fate.wrote |= outcome.wrote);
         match outcome.result {
             Ok(pods) => {
                 self.note(place, |fate| fate.pods = Some(pods));
@@ -258,7 +259,6 @@ impl<R: Region> Carry<'_, R> {
             return Err(Ends::Unable("its release record is not there any more".into()));
         };
         region.update_record(&next(&stored.record), &stored.resource_version).await.map_err(failed)?;
-        self.note(place, |fate| fate.wrote = true);
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::world::{PATH, Region, World, key, phase};
 use crate::catalogue::types::SecretKind;
+use crate::plan::rotation::facts::sha256;
 use crate::plan::rotation::mark::Phase;
 use crate::plan::rotation::{Plan, Step, Traffic, Waiting};
 
@@ -157,6 +158,80 @@ fn a_rotation_without_a_document_is_not_offered_over_one_that_has() {
     world.finish();
     assert_eq!(world.document(0), world.document(1));
     assert_eq!(world.at(0, "client-pending/a"), None);
+}
+
+#[test]
+fn a_rotation_without_a_document_is_not_gone_on_with_instead_of_one_that_has() {
+    let mut world = World::of(SecretKind::Clients);
+    let mut other = world.clone();
+    other.request.fresh = "r-2".into();
+    leave_out(&mut other, 0);
+    go_on_until(&mut other, |other| phase(&other.document(1)) == Some(Phase::Hand));
+    until(&mut world, |world| world.at(0, "client-pending/a").is_some());
+    world.regions[1] = other.regions[1].clone();
+    world.use_all();
+    // It was given for a document by hand, which is not there any more.
+    world.request.overwrite = ["us".to_owned()].into();
+    let refused = world.plan().refused;
+    let [refusal] = &refused[..] else { panic!("{refused:?}") };
+    let [way] = &refusal.ways[..] else { panic!("{refusal:?}") };
+    assert!(way.starts_with("go on with r-2") && way.contains("--overwrite eu"), "{way}");
+    world.request.overwrite.insert("eu".to_owned());
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
+}
+
+/// A rotation of clients that eu has published, and us has the new secret of one client of.
+fn half_pending() -> World {
+    let mut world = World::of(SecretKind::Clients);
+    go_on_until(&mut world, |world| world.at(1, "client-pending/b").is_some());
+    assert_eq!((phase(&world.document(0)), phase(&world.document(1))), (Some(Phase::Publish), None));
+    // The command was killed between the two.
+    world.regions[1].secrets.remove("client-pending/b");
+    world
+}
+
+/// The hash of the only secret with which a region takes a client, beside that of the secret which the client finds.
+fn taken_and_found(world: &World, place: usize, client: &str) -> (Value, Value) {
+    let secrets = &world.document(place)["clients"][client]["secrets"];
+    assert_eq!(secrets.as_array().unwrap().len(), 1);
+    let found = world.at(place, &format!("client/{client}")).unwrap();
+    (secrets[0]["sha256"].clone(), sha256(found["secret"].as_str().unwrap()).into())
+}
+
+#[test]
+fn a_client_finds_the_secret_that_is_taken_where_two_regions_have_each_made_one() {
+    let mut world = half_pending();
+    leave_out(&mut world, 0);
+    go_on_until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Hand));
+    assert_ne!(world.at(0, "client-pending/b"), world.at(1, "client-pending/b"));
+    take_in(&mut world, 0);
+    world.finish();
+    for place in 0..2 {
+        for client in ["a", "b"] {
+            let (taken, found) = taken_and_found(&world, place, client);
+            assert_eq!(taken, found, "{client} in {}", world.regions[place].name);
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_a_client_may_have_found_is_not_lost_to_another_regions() {
+    let mut world = half_pending();
+    leave_out(&mut world, 0);
+    go_on_until(&mut world, |world| world.at(1, "client/b").unwrap()["secret"] != "first of b");
+    assert_eq!(phase(&world.document(1)), Some(Phase::Publish));
+    take_in(&mut world, 0);
+    leave_out(&mut world, 1);
+    go_on_until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Hand));
+    take_in(&mut world, 1);
+    world.use_all();
+    let plan = world.plan();
+    let [refusal] = &plan.refused[..] else { panic!("{plan:?}") };
+    assert!(refusal.why.contains("us: its document has what that of eu has not"), "{refusal:?}");
+    assert!(refusal.why.contains("a secret of the client b"), "{refusal:?}");
+    // Its own document takes what it gives its clients until somebody has decided.
+    assert_eq!(plan.steps, []);
 }
 
 #[test]
