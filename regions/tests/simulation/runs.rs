@@ -7,7 +7,10 @@ use std::time::Instant;
 use crate::schedule::play;
 use crate::world::Counts;
 
-/// Plays schedules on every core; fails on the first that goes wrong, and says which.
+/// How many schedules are played from one line of progress to the next.
+const TOLD: u64 = 5_000;
+
+/// Plays schedules on every core until three have gone wrong, and says which as soon as they have.
 fn run(first: u64, count: u64) {
     let next = AtomicU64::new(first);
     let (counts, wrong) = (Mutex::new(Counts::new()), Mutex::new(Vec::new()));
@@ -20,11 +23,16 @@ fn run(first: u64, count: u64) {
                     if seed >= first + count || wrong.lock().unwrap().len() >= 3 {
                         return;
                     }
+                    if seed > first && (seed - first).is_multiple_of(TOLD) {
+                        let long = began.elapsed().as_secs_f64();
+                        eprintln!("{} of {count} schedules, {long:.0} s", seed - first);
+                    }
                     let outcome = play(seed, false);
                     for (what, times) in outcome.counts {
                         *counts.lock().unwrap().entry(what).or_default() += times;
                     }
                     if let Some(what) = outcome.violations.first() {
+                        eprintln!("SEED={seed}: {what}");
                         wrong.lock().unwrap().push(format!("SEED={seed}: {what}"));
                     }
                 }
