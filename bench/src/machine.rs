@@ -26,12 +26,15 @@ pub(crate) fn describe() -> Value {
 
 /// The versions of both sides, and how ours were built.
 pub(crate) fn versions(region: &Region) -> Result<Value> {
+    let named = |program: &Path, error: std::io::Error| format!("{}: {error}", program.display());
     let said = |program: &Path, argument: &str| -> Result<String> {
-        let output = Command::new(program).arg(argument).output()?;
+        let output = Command::new(program).arg(argument).output();
+        let output = output.map_err(|error| named(program, error))?;
         Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
     };
     let linked = |program: &Path| -> Result<&str> {
-        let dynamic = asks_for_loader(&fs::read(program)?);
+        let program_bytes = fs::read(program).map_err(|error| named(program, error))?;
+        let dynamic = asks_for_loader(&program_bytes);
         Ok(if dynamic.ok_or_else(|| format!("{} is no program", program.display()))? {
             "dynamic"
         } else {
@@ -39,7 +42,10 @@ pub(crate) fn versions(region: &Region) -> Result<Value> {
         })
     };
     let ours = |program: &Path| -> Result<Value> {
-        let (version, bytes) = (said(program, "--version")?, fs::metadata(program)?.len());
+        let (version, bytes) = (
+            said(program, "--version")?,
+            fs::metadata(program).map_err(|error| named(program, error))?.len(),
+        );
         Ok(json!({"version": version, "bytes": bytes, "linked": linked(program)?}))
     };
     Ok(json!({

@@ -106,9 +106,10 @@ impl Template {
         let service = &mut pod["service"];
         for (name, version, document) in used {
             if service["documents"].get(name).is_some()
-                && let Some((number, _)) = version
+                && let Some((number, created)) = version
             {
                 service["documents"][name] = json!(number);
+                service["created"][name] = json!(created.as_duration().as_secs_f64());
             }
             if let Some(keys) = document.and_then(|document| document["keys"].as_object()) {
                 service["kids"] = keys.keys().cloned().collect();
