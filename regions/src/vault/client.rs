@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use rustify::clients::reqwest::Client as Http;
-use rustify::endpoint::Endpoint;
+use rustify::endpoint::{Endpoint, MiddleWare};
 use rustify::enums::{RequestMethod, RequestType, ResponseType};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -30,9 +30,6 @@ const CALL: Duration = Duration::from_secs(10);
 /// otherwise (`default_max_request_duration`).
 const INITIALISE: &str = "sys/init";
 const INITIALISED: Duration = Duration::from_secs(90);
-
-/// How long a connection for patches is kept: they come together, and then for long none.
-const PATCHES: Duration = Duration::from_secs(2);
 
 /// TLS sessions that are kept of one Vault: it is one server, and room is taken for all of them at once.
 const SESSIONS: usize = 4;
@@ -108,8 +105,6 @@ pub fn credential(file: &Path) -> Result<Zeroizing<String>, VaultError> {
 /// One Vault, with the caller's token once there is one.
 pub struct Vault {
     client: VaultClient,
-    /// Vault takes a PATCH only as a merge patch, and rustify gives a body no type.
-    patches: Http,
     /// For the one call that takes long and cannot be made again.
     patient: Http,
     address: String,
@@ -145,16 +140,14 @@ impl Vault {
         };
         let mut tls = authorities.tls().ok_or_else(|| unfit("TLS cannot be set up"))?;
         tls.resumption = rustls::client::Resumption::in_memory_sessions(SESSIONS);
-        let http = |headers, bound, idle: Option<Duration>| {
+        let http = |bound| {
             let mut builder = reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
-                .default_headers(headers)
+                // Calls of one Vault mostly come one after the other, and each connection that is kept costs 40 KiB.
+                .pool_max_idle_per_host(1)
                 .timeout(bound);
-            if let Some(idle) = idle {
-                builder = builder.pool_idle_timeout(idle);
-            }
             let mut base = address.trim_end_matches('/').to_owned();
             if let Some(forward) = &forward {
                 let host = http::Uri::try_from(address).ok().and_then(|uri| uri.host().map(str::to_owned));
@@ -166,9 +159,7 @@ impl Vault {
             let http = builder.build().map_err(|_| unfit("the HTTP client cannot be built"))?;
             Ok(Http::new(&base, http))
         };
-        let merge = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(MERGE_PATCH))]);
-        let patient = http(HeaderMap::new(), INITIALISED, None)?;
-        let (http, patches) = (http(HeaderMap::new(), CALL, None)?, http(merge, CALL, Some(PATCHES))?);
+        let (http, patient) = (http(CALL)?, http(INITIALISED)?);
         let settings = VaultClientSettingsBuilder::default()
             .address(address)
             .ca_certs(Vec::new())
@@ -181,7 +172,7 @@ impl Vault {
             EndpointMiddleware { token: String::new(), version: "v1".into(), wrap: None, namespace: None };
         let client = VaultClient { http, middle, settings };
         let (address, denied) = (address.to_owned(), denied.to_owned());
-        Ok(Self { client, patches, patient, address, _forward: forward, denied })
+        Ok(Self { client, patient, address, _forward: forward, denied })
     }
 
     /// Where it is.
@@ -283,12 +274,11 @@ impl Vault {
         let end = Instant::now() + PATIENCE;
         let answer = loop {
             let endpoint = Call { method: method.clone(), path, body: body.as_deref() };
-            let (http, bound) = match (&method, path) {
-                (_, INITIALISE) => (&self.patient, INITIALISED),
-                (RequestMethod::PATCH, _) => (&self.patches, CALL),
+            let (http, bound) = match path {
+                INITIALISE => (&self.patient, INITIALISED),
                 _ => (self.client.http(), CALL),
             };
-            let answer = endpoint.with_middleware(self.client.middle()).exec(http).await;
+            let answer = endpoint.with_middleware(&Typed(self.client.middle())).exec(http).await;
             match answer.map_err(told) {
                 Ok(answer) => break answer,
                 // A quota counts by the second, and what it refused was not done.
@@ -323,6 +313,32 @@ fn told(error: rustify::errors::ClientError) -> ClientError {
             ClientError::APIError { code, errors: errors.map(str::to_owned).collect() }
         }
         other => ClientError::from(other),
+    }
+}
+
+/// What vaultrs adds to a call, and the type of a patch: Vault takes one only as a merge patch, and rustify gives a body
+/// no type.
+struct Typed<'a>(&'a EndpointMiddleware);
+
+impl MiddleWare for Typed<'_> {
+    fn request<E: Endpoint>(
+        &self,
+        endpoint: &E,
+        request: &mut http::Request<Vec<u8>>,
+    ) -> Result<(), rustify::errors::ClientError> {
+        self.0.request(endpoint, request)?;
+        if request.method() == http::Method::PATCH {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MERGE_PATCH));
+        }
+        Ok(())
+    }
+
+    fn response<E: Endpoint>(
+        &self,
+        endpoint: &E,
+        response: &mut http::Response<Vec<u8>>,
+    ) -> Result<(), rustify::errors::ClientError> {
+        self.0.response(endpoint, response)
     }
 }
 
