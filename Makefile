@@ -207,6 +207,13 @@ bench: setup ## agent, service and regions, as images hold them, beside named pe
 	@local/images/compile bare-hyper target/bench/bare-hyper
 	@target/release/meridian-bench --programs target/bench $(if $(ONLY),--only $(ONLY))
 
+.PHONY: bench-promotions
+bench-promotions: setup ## what promotions through qa, staging and production take for themselves, beside bakes and the start of pods; writes bench/results; as root, on Linux
+	@local/tools/nodes
+	@QUICK=1 local/images/compile local-region target/platform/local-region
+	@local/images/compile regions target/bench/regions
+	@bench/promotions
+
 ##@ Keep it
 .PHONY: setup
 setup: ## what the other verbs need, installed or named
