@@ -58,7 +58,8 @@ pub struct Args {
     /// What was there before is known to others: skip the waits, after saying what breaks
     #[arg(long)]
     pub compromised: bool,
-    /// A region in which the rotation's own document takes the place of what somebody else wrote
+    /// A region in which the rotation's own document takes the place of what somebody else wrote; on the way back, one
+    /// that keeps it where its former value is gone
     #[arg(long, value_name = "REGION")]
     pub overwrite: Vec<String>,
     /// A region whose Vault was restored from a snapshot, and is brought up to date

@@ -115,10 +115,13 @@ impl Operator {
     /// Does what a run that ended told him to.
     pub(crate) fn heed(&mut self, world: &World, ended: &Ended) {
         self.come_back(world);
-        let Ended::Refused(refused) = ended else { return };
+        let Ended::Refused(refused) = ended else {
+            self.id = None;
+            return;
+        };
         // The command that is told has all that was given before.
         if refused.iter().any(|refusal| !refusal.ways.is_empty()) {
-            (self.overwrite, self.restored) = (BTreeSet::new(), BTreeSet::new());
+            (self.id, self.overwrite, self.restored) = (None, BTreeSet::new(), BTreeSet::new());
         }
         // Of several ways to the same end, the first or the second.
         let second = world.one_in(3);
@@ -140,6 +143,7 @@ impl Operator {
         self.abort |= words.contains(&"--abort");
         for pair in words.windows(2) {
             match *pair {
+                ["--rotation", id] => self.id = Some(id.to_owned()),
                 ["--restored", region] => drop(self.restored.insert(region.to_owned())),
                 ["--give-up", kid] => self.let_go(world, kid),
                 ["--overwrite", region] => drop(self.overwrite.insert(region.to_owned())),
@@ -151,13 +155,15 @@ impl Operator {
         }
     }
 
-    /// Lets a key go, once no token of it is left.
+    /// Lets a key go, once no token of it is left. Until then he thinks over which rotation to go on with.
     fn let_go(&mut self, world: &World, kid: &str) {
         let mut inner = world.get();
         inner.settle_accounts();
         if inner.ledger.has_ended(kid, inner.now(), inner.times) {
             inner.count("a key that no Vault has is let go");
             self.give_up.insert(kid.to_owned());
+        } else {
+            self.overwrite.clear();
         }
     }
 

@@ -84,8 +84,10 @@ fn going(request: &Request, taking: &[(&Observed, &Held)]) -> Result<Option<Stri
     let has_document = |id: &str| open[id].stage > 0;
     let ids: Vec<&str> = open.keys().copied().collect();
     let counted: Vec<&str> = ids.iter().copied().filter(kept).collect();
+    // Where everything is to be overwritten, only its name tells which is meant.
+    let meant = request.id.clone().filter(|id| open.contains_key(id.as_str()));
     let id = match counted[..] {
-        [] => farthest(&ids),
+        [] => meant.or_else(|| farthest(&ids)),
         [id] if has_document(id) || !ids.iter().any(|id| has_document(id)) => Some(id.to_owned()),
         _ => return Err(vec![several(request, &open, &farthest(&counted).unwrap_or_default())]),
     };
@@ -160,11 +162,12 @@ fn several(request: &Request, open: &BTreeMap<&str, Open<'_>>, farthest: &str) -
         let others = open.iter().filter(|(id, _)| **id != stays).flat_map(|(_, open)| &open.regions);
         let flags: BTreeSet<String> = others.map(|region| format!("--overwrite {region}")).collect();
         let flags = flags.into_iter().collect::<Vec<_>>().join(" ");
+        let flags = format!("--rotation {stays} {flags}");
         (format!("go on with {stays}, and put its document over the others'"), flags)
     });
     let ways: Vec<(String, String)> = ways.collect();
     let ways: Vec<(&str, &str)> = ways.iter().map(|(what, flags)| (what.as_str(), flags.as_str())).collect();
-    request.refuse(why, &ways)
+    Request { id: None, ..request.clone() }.refuse(why, &ways)
 }
 
 /// The id of a rotation that is to be begun, or of the last one where a region has to be brought up to it.
@@ -280,19 +283,45 @@ fn place(course: &mut Course<'_>, going: bool) -> Vec<Refusal> {
     if !refused.is_empty() {
         return refused;
     }
-    if course.back && !going_back(course) && course.retired() {
-        let why = format!(
-            "it is too late to take {} back: what was there before is gone in some region already",
-            course.id
-        );
-        let on = Request { abort: false, ..course.request.clone() };
-        return vec![on.refuse(why, &[("finish it", ""), ("then begin a new one", "--again")])];
+    if course.back && course.retired() {
+        if !going_back(course) {
+            let why = format!(
+                "it is too late to take {} back: what was there before is gone in some region already",
+                course.id
+            );
+            let on = Request { abort: false, ..course.request.clone() };
+            return vec![on.refuse(why, &[("finish it", ""), ("then begin a new one", "--again")])];
+        }
+        refused.extend(course.regions.iter().filter_map(|region| without_former(course, region)));
+        if !refused.is_empty() {
+            return refused;
+        }
     }
     mend(course, &stages, &mut refused);
     if refused.is_empty() {
         refused.extend(disagreement(course, going));
     }
     refused
+}
+
+/// Why a region cannot go back where others have: each has its own document, and the region's former one is gone.
+fn without_former(course: &Course<'_>, region: &Standing<'_>) -> Option<Refusal> {
+    let (request, kind) = (course.request, kind::of(course.request.kind));
+    let name = region.name();
+    if kind.alike()
+        || region.stage > 0
+        || request.overwrite.contains(name)
+        || !kind.has_let_go(region, course)
+    {
+        return None;
+    }
+    let why = format!(
+        "{name}: no former version of {} is left there to go back to, and other regions have gone back; write it again \
+         there by hand",
+        request.secret
+    );
+    let keep = format!("--overwrite {name}");
+    Some(request.refuse(why, &[("or keep there what the rotation has written", &keep)]))
 }
 
 fn going_back(course: &Course<'_>) -> bool {

@@ -15,6 +15,7 @@ impl Request {
         let mut command = format!("regions rotate {} --env {}", self.secret, self.environment);
         let flags = [("--abort", self.abort), ("--compromised", self.compromised)];
         let flags = flags.iter().filter(|(_, given)| *given).map(|(flag, _)| (*flag).to_owned());
+        let id = self.id.iter().map(|id| format!("--rotation {id}"));
         let sets = [
             ("--without", &self.without),
             ("--overwrite", &self.overwrite),
@@ -27,7 +28,7 @@ impl Request {
         let further = further.split(" --").filter(|flag| !flag.is_empty());
         let further = further.map(|flag| format!("--{}", flag.trim_start_matches("--")));
         let mut all: Vec<String> = Vec::new();
-        for flag in flags.chain(sets).chain(further) {
+        for flag in id.chain(flags).chain(sets).chain(further) {
             if !all.contains(&flag) {
                 all.push(flag);
             }

@@ -40,10 +40,12 @@ impl Kind for Value {
             let sources = region.current.map(|(version, _)| region.source(version)).into_iter().collect();
             return Ok(Recipe { sources, change, mark });
         }
-        let former = former(region, course).ok_or_else(|| {
+        // Where nothing is left to go back to, what is there stays, if that is what is asked for.
+        let kept = || region.current.filter(|_| course.request.overwrite.contains(region.name()));
+        let to = former(region, course).or_else(|| kept().map(|(version, _)| version)).ok_or_else(|| {
             format!("{}: no former version of it is left to go back to; write it again", region.name())
         })?;
-        Ok(Recipe { sources: vec![region.source(former)], change: Change::Same, mark })
+        Ok(Recipe { sources: vec![region.source(to)], change: Change::Same, mark })
     }
 
     fn has_let_go(&self, region: &Standing<'_>, course: &Course<'_>) -> bool {

@@ -181,6 +181,35 @@ fn a_rotation_without_a_document_is_not_gone_on_with_instead_of_one_that_has() {
     assert_eq!(world.document(0), world.document(1));
 }
 
+#[test]
+fn of_two_rotations_whose_documents_are_all_written_over_the_one_that_is_named_goes_on() {
+    let mut world = World::of(SecretKind::Clients);
+    let mut other = world.clone();
+    leave_out(&mut world, 1);
+    go_on_until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Publish));
+    take_in(&mut world, 1);
+    // What r-0 has handed out in us is in use, and somebody writes its document again.
+    other.request.fresh = "r-0".into();
+    leave_out(&mut other, 0);
+    go_on_until(&mut other, |other| other.at(1, "client/b").unwrap()["secret"] != "first of b");
+    world.regions[1] = other.regions[1].clone();
+    assert_eq!(phase(&world.document(1)), Some(Phase::Publish));
+    let by_hand = unmarked(&world, 1);
+    world.put(1, PATH, &by_hand);
+    world.use_all();
+    let refused = world.plan().refused;
+    let [refusal] = &refused[..] else { panic!("{refused:?}") };
+    let way = "go on with r-0, and put its document over the others': \
+               regions rotate secret --env qa --rotation r-0 --overwrite eu";
+    assert!(refusal.ways.iter().any(|told| told == way), "{refusal:?}");
+    world.request.id = Some("r-0".into());
+    world.request.overwrite = ["eu".to_owned(), "us".to_owned()].into();
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
+    let (taken, found) = taken_and_found(&world, 1, "a");
+    assert_eq!(taken, found);
+}
+
 /// A rotation of clients that eu has published, and us has the new secret of one client of.
 fn half_pending() -> World {
     let mut world = World::of(SecretKind::Clients);
@@ -362,6 +391,28 @@ fn a_value_whose_former_is_gone_is_not_taken_back_and_can_be_finished() {
     world.request.abort = false;
     world.finish();
     assert_eq!(world.document(0)["value"], world.document(1)["value"]);
+}
+
+#[test]
+fn a_region_whose_former_value_is_gone_keeps_the_new_one_where_others_have_gone_back() {
+    let mut world = World::of(SecretKind::Value);
+    go_on_until(&mut world, |world| world.regions[0].secrets[PATH][0].1.is_none());
+    // A snapshot brings back to us what it had before, and eu cannot be asked whether it still has that.
+    world.regions[1].secrets.get_mut(PATH).unwrap()[0].1 = Some(json!({"value": "first"}));
+    leave_out(&mut world, 0);
+    world.request.abort = true;
+    go_on_until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Return));
+    take_in(&mut world, 0);
+    world.use_all();
+    let refused = world.plan().refused;
+    let [refusal] = &refused[..] else { panic!("{refused:?}") };
+    assert!(refusal.why.starts_with("eu: no former version of secret is left"), "{refusal:?}");
+    let keep =
+        "or keep there what the rotation has written: regions rotate secret --env qa --abort --overwrite eu";
+    assert_eq!(refusal.ways, [keep]);
+    world.request.overwrite = ["eu".to_owned()].into();
+    world.finish();
+    assert_eq!((&world.document(0)["value"], &world.document(1)["value"]), (&json!("new1"), &json!("first")));
 }
 
 #[test]
