@@ -123,7 +123,8 @@ fn ended(held: &Held, id: &str, version: Option<u64>) -> bool {
 
 /// Whether what is asked for is the rotation that is going on.
 fn going_on(request: &Request, id: &str, heard: &[&Held]) -> Result<(), Vec<Refusal>> {
-    let refuse = |why: String, ways: &[(&str, &str)]| Err(vec![request.refuse(why, ways)]);
+    let own = Request { id: Some(id.to_owned()), ..request.clone() };
+    let refuse = |why: String, ways: &[(&str, &str)]| Err(vec![own.refuse(why, ways)]);
     if request.id.as_ref().is_some_and(|wanted| wanted != id) {
         let why = format!("the rotation {id} of {} has not ended yet", request.secret);
         return refuse(why, &[("finish it", ""), ("take it back", "--abort")]);
@@ -409,6 +410,7 @@ fn mend(course: &mut Course<'_>, stages: &[Option<usize>], refused: &mut Vec<Ref
         // Wherever a phase was begun, every region had the one before.
         let least = if restored { most.saturating_sub(1).max(1) } else { 1 }.min(most);
         let to = match stage {
+            Some(stage) if is_another(course, region, *stage) => *stage,
             Some(_) if !restored => continue,
             Some(_) => {
                 let behind = stepped_back(course.request, region.observed).is_some();
@@ -448,6 +450,20 @@ fn mend(course: &mut Course<'_>, stages: &[Option<usize>], refused: &mut Vec<Ref
         course.regions[place].mend = Some(to);
         course.regions[place].stage = to;
     }
+}
+
+/// Whether a region that is to be overwritten has another document of its phase than the others: regions that did not
+/// see each other may each have made one.
+fn is_another(course: &Course<'_>, region: &Standing<'_>, stage: usize) -> bool {
+    let kind = course.request.kind;
+    let phase = course.phase(stage).filter(|phase| !kind::of_its_own(kind, *phase));
+    let source = phase.and_then(|phase| course.marked(phase).ok());
+    let body = source.as_ref().and_then(|source| course.at(source)).map(|facts| facts.body);
+    let own = region.current.map(|(_, facts)| facts.body);
+    course.request.overwrite.contains(region.name())
+        && kind::of(kind).alike()
+        && body.is_some()
+        && body != own
 }
 
 /// Whether somebody who wrote over the rotation's document in a region left nothing there that the rotation does not
@@ -536,10 +552,12 @@ fn shown_only(course: &Course<'_>, region: &Standing<'_>, source: &Source) -> Op
     Some(request.refuse(why, &[(what.as_str(), flags.as_str())]))
 }
 
-/// What a region's document has that is in use, and another has not. What the rotation wrote itself it knows.
+/// What a region's document has that is in use, and another has not. What the rotation wrote itself it knows, unless it
+/// made two documents of one phase.
 fn lost(course: &Course<'_>, region: &Standing<'_>, source: &Source) -> Vec<String> {
+    let mark = course.at(source).and_then(|facts| facts.mark.as_ref());
     let own = region.current.is_some_and(|(_, there)| course.wrote(there));
-    if own { Vec::new() } else { course.lost(region, source) }
+    if own && region.mark() != mark { Vec::new() } else { course.lost(region, source) }
 }
 
 /// Regions at the same stage whose documents should be the same and are not.
@@ -559,13 +577,24 @@ fn disagreement(course: &Course<'_>, going: bool) -> Option<Refusal> {
         }
         let (other, body) = *seen.entry(region.stage).or_insert((region.name(), facts.body));
         if body != facts.body {
-            let what =
-                if going && region.stage > 0 { course.id.as_str() } else { course.request.secret.as_str() };
+            let begun = going && region.stage > 0;
+            let what = if begun { course.id.as_str() } else { course.request.secret.as_str() };
             let why = format!(
                 "the documents of {other} and {} are not the same, and must be ({what}); make them the same, or begin \
                  again from one of them (regions bootstrap says how they differ)",
                 region.name()
             );
+            if begun {
+                let way = |stays: &str, goes: &str| {
+                    (
+                        format!("put the document of {stays} over that of {goes}"),
+                        format!("--overwrite {goes}"),
+                    )
+                };
+                let ways = [way(other, region.name()), way(region.name(), other)];
+                let ways = ways.each_ref().map(|(what, flag)| (what.as_str(), flag.as_str()));
+                return Some(course.request.refuse(why, &ways));
+            }
             return Some(course.request.refuse(why, &[]));
         }
     }

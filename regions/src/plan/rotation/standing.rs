@@ -74,9 +74,11 @@ impl<'a> Course<'a> {
     pub(super) fn marked(&self, phase: Phase) -> Result<Source, String> {
         let mark = Mark::new(&self.id, phase);
         let of_region = |region: &Standing<'_>| Some(region.source(region.stored().marked(&mark)?.0));
-        // A current one first: it is what the other regions use.
-        let current = self.regions.iter().find(|region| region.mark() == Some(&mark));
-        current
+        // A current one first: it is what the other regions use. What is to be overwritten comes after what is not.
+        let current = || self.regions.iter().filter(|region| region.mark() == Some(&mark));
+        let stays = |region: &&Standing<'_>| !self.request.overwrite.contains(region.name());
+        let first = current().find(stays).or_else(|| current().next());
+        first
             .and_then(of_region)
             .or_else(|| self.regions.iter().find_map(of_region))
             .ok_or_else(|| format!("the document of the phase {phase} is gone from every region"))

@@ -161,7 +161,7 @@ fn another_rotation_is_not_begun_over_one_that_is_under_way() {
     let mut world = World::of(SecretKind::Keyset);
     world.go_on();
     world.request.id = Some("another".into());
-    says(&world, &["the rotation r-1 of secret has not ended yet", "--abort"]);
+    says(&world, &["the rotation r-1 of secret has not ended yet", "--rotation r-1 --abort"]);
     world.request.id = Some("r-1".into());
     assert!(world.plan().refused.is_empty());
 }

@@ -8,7 +8,7 @@ use super::world::{PATH, Region, World, key, phase};
 use crate::catalogue::types::SecretKind;
 use crate::plan::rotation::facts::sha256;
 use crate::plan::rotation::mark::Phase;
-use crate::plan::rotation::{Plan, Step, Traffic, Waiting};
+use crate::plan::rotation::{Plan, Refusal, Step, Traffic, Waiting};
 
 /// A region's Vault is restored from a snapshot that is older than any rotation.
 fn restore(region: &mut Region) {
@@ -391,6 +391,57 @@ fn a_value_whose_former_is_gone_is_not_taken_back_and_can_be_finished() {
     world.request.abort = false;
     world.finish();
     assert_eq!(world.document(0)["value"], world.document(1)["value"]);
+}
+
+#[test]
+fn two_documents_of_one_phase_become_the_one_that_has_all() {
+    let mut world = World::of(SecretKind::Keyset);
+    go_on_until(&mut world, |world| {
+        (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Publish))
+    });
+    world.request.abort = true;
+    go_on_until(&mut world, |world| (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Return)));
+    // It went back in us alone, whose Vault had been restored, and whose new key had been let go.
+    let mut without = world.document(1);
+    without["keys"].as_object_mut().unwrap().remove("new1");
+    world.regions[1].secrets.get_mut(PATH).unwrap().last_mut().unwrap().1 = Some(without);
+    world.use_all();
+    let refused = world.plan().refused;
+    let [refusal] = &refused[..] else { panic!("{refused:?}") };
+    assert!(refusal.why.contains("are not the same"), "{refusal:?}");
+    for region in ["eu", "us"] {
+        assert!(
+            refusal.ways.iter().any(|way| way.ends_with(&format!("--overwrite {region}"))),
+            "{refusal:?}"
+        );
+    }
+    world.request.overwrite = ["eu".to_owned()].into();
+    let refused = world.plan().refused;
+    assert!(refused.iter().any(|refusal| refusal.why.contains("the key new1")), "{refused:?}");
+    world.request.overwrite = ["us".to_owned()].into();
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
+    assert_eq!(kids(&world, 0), ["old"]);
+}
+
+#[test]
+fn of_two_documents_of_one_phase_none_is_lost_that_is_in_use() {
+    let mut world = half_pending();
+    leave_out(&mut world, 0);
+    go_on_until(&mut world, |world| world.at(1, "client/b").unwrap()["secret"] != "first of b");
+    take_in(&mut world, 0);
+    world.use_all();
+    for overwritten in ["us", "eu"] {
+        world.request.overwrite = [overwritten.to_owned()].into();
+        let refused = world.plan().refused;
+        let lost = |refusal: &Refusal| refusal.why.contains("a secret of the client b");
+        // What eu has published of b nobody has found, and b has what us has handed out.
+        assert_eq!(refused.iter().any(lost), overwritten == "us", "{refused:?}");
+    }
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
+    let (taken, found) = taken_and_found(&world, 0, "b");
+    assert_eq!(taken, found);
 }
 
 #[test]
