@@ -19,12 +19,14 @@ use super::times::Times;
 pub(super) struct Keyset;
 
 impl Keyset {
-    /// What a region withdraws from: its own document. Where what another wrote there is to be written over, it is the
-    /// rotation's, as long as nothing in use is lost by it: a key that another rotation published would stay for ever.
+    /// What a region withdraws from: its own document. Where what another wrote there is to be written over, or a snapshot
+    /// brought back what was there before, it is the rotation's, as long as nothing in use is lost by it: a key that another
+    /// rotation published would stay for ever, and one that a snapshot does not have may have signed.
     fn withdrawn(&self, region: &Standing<'_>, version: Version, course: &Course<'_>) -> Source {
         let own = region.source(version);
         let is_others = region.current.is_some_and(|(_, facts)| !course.wrote(facts));
-        if !is_others || !course.request.overwrite.contains(region.name()) {
+        let is_replaced = course.request.overwrite.contains(region.name()) || course.is_restored(region);
+        if !is_others || !is_replaced {
             return own;
         }
         let mut sources = self.forward().iter().filter_map(|phase| course.marked(*phase).ok());

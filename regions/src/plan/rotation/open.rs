@@ -441,8 +441,10 @@ fn mend(course: &mut Course<'_>, stages: &[Option<usize>], refused: &mut Vec<Ref
         // What it had made of its own it makes again.
         let differs = |phase: &Phase| course.differs(*phase) && course.marked_for(region, *phase).is_err();
         let against = unmendable(course, region, &phase);
-        let withdraws = phase == [Phase::Withdraw] && !restored && adds_nothing(course, region);
-        if phase.iter().any(differs) || (against.is_some() && withdraws) {
+        // And each withdraws from what it has: another's may lack a key that has signed here.
+        let withdraws = phase == [Phase::Withdraw] && !restored;
+        let withdraws = withdraws && (against.is_none() || adds_nothing(course, region));
+        if phase.iter().any(differs) || withdraws {
             course.regions[place].stage = to - 1;
             continue;
         }

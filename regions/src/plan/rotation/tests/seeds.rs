@@ -394,6 +394,35 @@ fn a_value_whose_former_is_gone_is_not_taken_back_and_can_be_finished() {
 }
 
 #[test]
+fn a_restored_region_keeps_a_key_that_has_signed_when_it_is_taken_back() {
+    let mut world = World::of(SecretKind::Keyset);
+    go_on_until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Activate));
+    restore(&mut world.regions[1]);
+    (world.request.abort, world.request.restored) = (true, ["us".to_owned()].into());
+    until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Withdraw));
+    assert_eq!(kids(&world, 1), ["new1", "old"]);
+    world.finish();
+    assert_eq!((kids(&world, 0), kids(&world, 1)), (vec!["old".to_owned()], vec!["old".to_owned()]));
+}
+
+#[test]
+fn what_is_written_over_a_withdrawn_document_keeps_what_that_region_had() {
+    let mut world = World::of(SecretKind::Keyset);
+    until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Publish));
+    world.request.abort = true;
+    until(&mut world, |world| (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Withdraw)));
+    let by_hand = unmarked(&world, 0);
+    world.put(0, PATH, &by_hand);
+    world.use_all();
+    world.request.overwrite = ["eu".to_owned()].into();
+    until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Withdraw));
+    assert_eq!(
+        (kids(&world, 0), kids(&world, 1)),
+        (vec!["new1".to_owned(), "old".into()], vec!["old".to_owned()])
+    );
+}
+
+#[test]
 fn two_documents_of_one_phase_become_the_one_that_has_all() {
     let mut world = World::of(SecretKind::Keyset);
     go_on_until(&mut world, |world| {
