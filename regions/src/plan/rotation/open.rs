@@ -562,6 +562,17 @@ fn lost(course: &Course<'_>, region: &Standing<'_>, source: &Source) -> Vec<Stri
     if own && region.mark() != mark { Vec::new() } else { course.lost(region, source) }
 }
 
+/// The command that puts a document, wherever it is, over every other of its stage.
+fn put_over(course: &Course<'_>, stage: usize, body: Fingerprint) -> String {
+    let there = course.regions.iter().filter(|region| region.stage == stage && region.mend.is_none());
+    let (stay, go): (Vec<&Standing<'_>>, Vec<&Standing<'_>>) =
+        there.partition(|region| region.current.is_some_and(|(_, facts)| facts.body == body));
+    let names = |regions: &[&Standing<'_>]| regions.iter().map(|region| region.name().to_owned()).collect();
+    let (stay, go): (Vec<String>, Vec<String>) = (names(&stay), names(&go));
+    let request = Request { overwrite: go.iter().cloned().collect(), ..course.request.clone() };
+    format!("put the document of {} over that of {}: {}", stay.join(", "), go.join(", "), request.command(""))
+}
+
 /// Regions at the same stage whose documents should be the same and are not.
 fn disagreement(course: &Course<'_>, going: bool) -> Option<Refusal> {
     if !kind::of(course.request.kind).alike() {
@@ -587,15 +598,9 @@ fn disagreement(course: &Course<'_>, going: bool) -> Option<Refusal> {
                 region.name()
             );
             if begun {
-                let way = |stays: &str, goes: &str| {
-                    (
-                        format!("put the document of {stays} over that of {goes}"),
-                        format!("--overwrite {goes}"),
-                    )
-                };
-                let ways = [way(other, region.name()), way(region.name(), other)];
-                let ways = ways.each_ref().map(|(what, flag)| (what.as_str(), flag.as_str()));
-                return Some(course.request.refuse(why, &ways));
+                let ways =
+                    vec![put_over(course, region.stage, body), put_over(course, region.stage, facts.body)];
+                return Some(Refusal { why, ways, may_pass: false });
             }
             return Some(course.request.refuse(why, &[]));
         }

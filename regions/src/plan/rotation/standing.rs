@@ -54,12 +54,13 @@ impl<'a> Course<'a> {
         self.regions.iter().any(|region| kind.has_let_go(region, self))
     }
 
-    /// Whether something may have been done that no Vault knows any more.
+    /// Whether something may have been done that no Vault knows any more. Who writes over the rotation's document may hide
+    /// that the Vault below it was restored: its version is the newest again.
     pub(super) fn forgotten(&self) -> bool {
         let restored = |region: &Standing<'_>| {
             self.is_restored(region) || region.held.notes.restored.as_ref() == Some(&self.id)
         };
-        self.regions.iter().any(restored)
+        self.regions.iter().any(|region| restored(region) || region.is_written_over(self))
     }
 
     /// Whether a region's Vault is said to have been restored.
@@ -179,6 +180,13 @@ impl<'a> Standing<'a> {
         let mut history = self.stored().history();
         let before = history.find(|(version, facts)| version.version < first.version && !course.wrote(facts));
         Some((first, before))
+    }
+
+    /// Whether somebody else has written a version since a rotation came here.
+    pub(super) fn is_written_over(&self, course: &Course<'_>) -> bool {
+        let Some((first, _)) = self.came(course) else { return false };
+        let mut history = self.stored().history();
+        history.any(|(version, facts)| version.version > first.version && !course.wrote(facts))
     }
 
     /// Whether any version of the document that can be read has a key.

@@ -406,6 +406,26 @@ fn a_restored_region_keeps_a_key_that_has_signed_when_it_is_taken_back() {
 }
 
 #[test]
+fn a_key_may_have_signed_where_somebody_wrote_over_what_a_restored_vault_brought_back() {
+    let mut world = World::of(SecretKind::Keyset);
+    go_on_until(&mut world, |world| {
+        (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Publish))
+    });
+    go_on_until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Activate));
+    // No Vault knows any more that it has signed, and the version that pods have seen is passed again.
+    restore_to(&mut world.regions[0], 2);
+    let by_hand = unmarked(&world, 0);
+    world.put(0, PATH, &by_hand);
+    world.use_all();
+    (world.request.abort, world.request.overwrite) = (true, ["eu".to_owned()].into());
+    go_on_until(&mut world, |world| (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Return)));
+    let waits = world.go_on().waits;
+    assert!(waits.iter().any(|wait| matches!(wait, Waiting::Time { phase: Phase::Return, .. })), "{waits:?}");
+    world.finish();
+    assert_eq!(kids(&world, 0), ["old"]);
+}
+
+#[test]
 fn what_is_written_over_a_withdrawn_document_keeps_what_that_region_had() {
     let mut world = World::of(SecretKind::Keyset);
     until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Publish));
