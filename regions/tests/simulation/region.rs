@@ -227,14 +227,13 @@ pub(crate) fn repair_by_hand(world: &World) {
     let mut inner = world.get();
     for place in 0..inner.regions.len() {
         let Some(found) = inner.regions[place].vault.current(PATH) else { continue };
-        let mut document = found.expose().clone();
+        let mut document = documents::unmarked(found.expose());
         let Some(keys) = document["keys"].as_object_mut() else { continue };
         let before = keys.len();
         keys.retain(|kid, _| !kid.starts_with("hand"));
         if keys.len() < before {
             let now = inner.clock(place);
             inner.count("somebody repairs by hand");
-            document.as_object_mut().unwrap().remove("rotation");
             inner.regions[place].vault.put(PATH, &document, None, now);
         }
     }

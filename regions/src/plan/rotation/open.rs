@@ -81,14 +81,13 @@ fn going(request: &Request, taking: &[(&Observed, &Held)]) -> Result<Option<Stri
     let farthest = |ids: &[&str]| ids.iter().copied().max_by_key(|id| open[id].stage).map(str::to_owned);
     // What is to be overwritten counts only where nothing else is there, and only by what has a document.
     let kept = |id: &&str| open[id].regions.iter().any(|region| !request.overwrite.contains(*region));
-    let has_document = |id: &str| open[id].stage > 0;
     let ids: Vec<&str> = open.keys().copied().collect();
     let counted: Vec<&str> = ids.iter().copied().filter(kept).collect();
     // Where everything is to be overwritten, only its name tells which is meant.
     let meant = request.id.clone().filter(|id| open.contains_key(id.as_str()));
     let id = match counted[..] {
         [] => meant.or_else(|| farthest(&ids)),
-        [id] if has_document(id) || !ids.iter().any(|id| has_document(id)) => Some(id.to_owned()),
+        [id] if open[id].has_document() || !open.values().any(Open::has_document) => Some(id.to_owned()),
         _ => return Err(vec![several(request, &open, &farthest(&counted).unwrap_or_default())]),
     };
     let held: Vec<&Held> = taking.iter().map(|(_, held)| *held).collect();
@@ -113,6 +112,13 @@ fn is_past(id: &str, held: &Held, taking: &[(&Observed, &Held)]) -> bool {
 struct Open<'a> {
     stage: usize,
     regions: BTreeSet<&'a str>,
+}
+
+impl Open<'_> {
+    /// Whether it has written its document anywhere, and not only what goes before that.
+    fn has_document(&self) -> bool {
+        self.stage > 0
+    }
 }
 
 /// Whether a rotation has ended in a region; where its document is still the current one, with that version.
@@ -153,8 +159,7 @@ fn several(request: &Request, open: &BTreeMap<&str, Open<'_>>, farthest: &str) -
     );
     // The one that is farther first; whatever is chosen, nothing that is in use is written over.
     // One that has no document yet has none to put over others.
-    let has_document = |id: &&str| open[id].stage > 0;
-    let mut ids: Vec<&str> = open.keys().copied().filter(has_document).collect();
+    let mut ids: Vec<&str> = open.keys().copied().filter(|id| open[id].has_document()).collect();
     if ids.is_empty() {
         ids.extend(open.keys());
     }
@@ -442,8 +447,8 @@ fn mend(course: &mut Course<'_>, stages: &[Option<usize>], refused: &mut Vec<Ref
         let differs = |phase: &Phase| course.differs(*phase) && course.marked_for(region, *phase).is_err();
         let against = unmendable(course, region, &phase);
         // And each withdraws from what it has: another's may lack a key that has signed here.
-        let withdraws = phase == [Phase::Withdraw] && !restored;
-        let withdraws = withdraws && (against.is_none() || adds_nothing(course, region));
+        let may_withdraw = || against.is_none() || adds_nothing(course, region);
+        let withdraws = phase == [Phase::Withdraw] && !restored && may_withdraw();
         if phase.iter().any(differs) || withdraws {
             course.regions[place].stage = to - 1;
             continue;
@@ -458,14 +463,13 @@ fn mend(course: &mut Course<'_>, stages: &[Option<usize>], refused: &mut Vec<Ref
 /// see each other may each have made one.
 fn is_another(course: &Course<'_>, region: &Standing<'_>, stage: usize) -> bool {
     let kind = course.request.kind;
+    if !course.request.overwrite.contains(region.name()) || !kind::of(kind).alike() {
+        return false;
+    }
     let phase = course.phase(stage).filter(|phase| !kind::of_its_own(kind, *phase));
     let source = phase.and_then(|phase| course.marked(phase).ok());
-    let body = source.as_ref().and_then(|source| course.at(source)).map(|facts| facts.body);
-    let own = region.current.map(|(_, facts)| facts.body);
-    course.request.overwrite.contains(region.name())
-        && kind::of(kind).alike()
-        && body.is_some()
-        && body != own
+    let facts = source.as_ref().and_then(|source| course.at(source));
+    facts.is_some_and(|facts| region.current.is_none_or(|(_, own)| own.body != facts.body))
 }
 
 /// Whether somebody who wrote over the rotation's document in a region left nothing there that the rotation does not
@@ -597,12 +601,11 @@ fn disagreement(course: &Course<'_>, going: bool) -> Option<Refusal> {
                  again from one of them (regions bootstrap says how they differ)",
                 region.name()
             );
-            if begun {
-                let ways =
-                    vec![put_over(course, region.stage, body), put_over(course, region.stage, facts.body)];
-                return Some(Refusal { why, ways, may_pass: false });
-            }
-            return Some(course.request.refuse(why, &[]));
+            let ways = match begun {
+                true => [body, facts.body].map(|stays| put_over(course, region.stage, stays)).to_vec(),
+                false => Vec::new(),
+            };
+            return Some(Refusal { why, ways, may_pass: false });
         }
     }
     None

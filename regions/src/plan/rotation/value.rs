@@ -41,8 +41,8 @@ impl Kind for Value {
             return Ok(Recipe { sources, change, mark });
         }
         // Where nothing is left to go back to, what is there stays, if that is what is asked for.
-        let kept = || region.current.filter(|_| course.request.overwrite.contains(region.name()));
-        let to = former(region, course).or_else(|| kept().map(|(version, _)| version)).ok_or_else(|| {
+        let stays = region.current.filter(|_| course.request.overwrite.contains(region.name()));
+        let to = former(region, course).or(stays.map(|(version, _)| version)).ok_or_else(|| {
             format!("{}: no former version of it is left to go back to; write it again", region.name())
         })?;
         Ok(Recipe { sources: vec![region.source(to)], change: Change::Same, mark })

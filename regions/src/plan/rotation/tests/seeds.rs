@@ -44,6 +44,15 @@ fn take_in(world: &mut World, place: usize) {
     world.request.without.clear();
 }
 
+/// A world's us after another rotation was begun in it alone, while eu was away, and something came to be so.
+fn us_with_another(world: &World, id: &str, so: impl Fn(&World) -> bool) -> Region {
+    let mut other = world.clone();
+    other.request.fresh = id.into();
+    leave_out(&mut other, 0);
+    go_on_until(&mut other, so);
+    other.regions.swap_remove(1)
+}
+
 /// Takes what is planned, until something is so.
 fn until(world: &mut World, so: impl Fn(&World) -> bool) {
     stepwise(world, so, |_, _| {});
@@ -141,13 +150,10 @@ fn a_way_back_waits_for_the_region_that_may_have_all_of_what_it_takes_back() {
 #[test]
 fn a_rotation_without_a_document_is_not_offered_over_one_that_has() {
     let mut world = World::of(SecretKind::Clients);
-    let mut other = world.clone();
-    other.request.fresh = "r-2".into();
-    leave_out(&mut other, 0);
-    until(&mut other, |other| phase(&other.document(1)) == Some(Phase::Publish));
+    let us = us_with_another(&world, "r-2", |other| phase(&other.document(1)) == Some(Phase::Publish));
     until(&mut world, |world| world.at(0, "client-pending/a").is_some());
     assert_eq!(phase(&world.document(0)), None);
-    world.regions[1] = other.regions[1].clone();
+    world.regions[1] = us;
     world.use_all();
     let refused = world.plan().refused;
     let [refusal] = &refused[..] else { panic!("{refused:?}") };
@@ -163,12 +169,9 @@ fn a_rotation_without_a_document_is_not_offered_over_one_that_has() {
 #[test]
 fn a_rotation_without_a_document_is_not_gone_on_with_instead_of_one_that_has() {
     let mut world = World::of(SecretKind::Clients);
-    let mut other = world.clone();
-    other.request.fresh = "r-2".into();
-    leave_out(&mut other, 0);
-    go_on_until(&mut other, |other| phase(&other.document(1)) == Some(Phase::Hand));
+    let us = us_with_another(&world, "r-2", |other| phase(&other.document(1)) == Some(Phase::Hand));
     until(&mut world, |world| world.at(0, "client-pending/a").is_some());
-    world.regions[1] = other.regions[1].clone();
+    world.regions[1] = us;
     world.use_all();
     // It was given for a document by hand, which is not there any more.
     world.request.overwrite = ["us".to_owned()].into();
@@ -184,15 +187,13 @@ fn a_rotation_without_a_document_is_not_gone_on_with_instead_of_one_that_has() {
 #[test]
 fn of_two_rotations_whose_documents_are_all_written_over_the_one_that_is_named_goes_on() {
     let mut world = World::of(SecretKind::Clients);
-    let mut other = world.clone();
+    // What r-0 has handed out in us is in use, and somebody writes its document again.
+    let handed_out = |other: &World| other.at(1, "client/b").unwrap()["secret"] != "first of b";
+    let us = us_with_another(&world, "r-0", handed_out);
     leave_out(&mut world, 1);
     go_on_until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Publish));
     take_in(&mut world, 1);
-    // What r-0 has handed out in us is in use, and somebody writes its document again.
-    other.request.fresh = "r-0".into();
-    leave_out(&mut other, 0);
-    go_on_until(&mut other, |other| other.at(1, "client/b").unwrap()["secret"] != "first of b");
-    world.regions[1] = other.regions[1].clone();
+    world.regions[1] = us;
     assert_eq!(phase(&world.document(1)), Some(Phase::Publish));
     let by_hand = unmarked(&world, 1);
     world.put(1, PATH, &by_hand);
@@ -563,12 +564,9 @@ fn a_copy_by_hand_of_the_rotations_own_document_is_withdrawn_from() {
 #[test]
 fn a_key_that_another_rotation_published_goes_with_it() {
     let mut world = World::of(SecretKind::Keyset);
-    let mut other = world.clone();
-    other.request.fresh = "r-2".into();
-    leave_out(&mut other, 0);
-    until(&mut other, |other| phase(&other.document(1)) == Some(Phase::Publish));
+    let us = us_with_another(&world, "r-2", |other| phase(&other.document(1)) == Some(Phase::Publish));
     until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Publish));
-    world.regions[1] = other.regions[1].clone();
+    world.regions[1] = us;
     // Both call theirs by the same name in this small world.
     let mut published = world.document(1);
     let key = published["keys"].as_object_mut().unwrap().remove("new1").unwrap();
