@@ -130,6 +130,14 @@ impl Ledger {
         !kid.signing && kid.signed.is_none_or(|signed| signed + life < now)
     }
 
+    /// Whether a document lacks what is in use: a key that signs, or what a client has found.
+    pub(crate) fn misses(&self, document: &Value) -> bool {
+        let (kids, _) = keys(document);
+        let mut signing = self.kids.iter().filter(|(_, kid)| kid.signing);
+        signing.any(|(id, _)| !kids.contains(id))
+            || self.clients.iter().any(|(id, client)| !takes(document, id, &client.secret))
+    }
+
     fn clients(&mut self, now: Duration, serving: &[(&str, &Value)], times: Times) {
         let mut found = Vec::new();
         for (id, client) in &self.clients {

@@ -106,12 +106,14 @@ impl Kind for Keyset {
         }
     }
 
-    fn lost(&self, there: &Facts, instead: &Facts, _: &Course<'_>) -> Vec<String> {
+    fn lost(&self, there: &Facts, instead: &Facts, course: &Course<'_>) -> Vec<String> {
         let (Content::Keys(there), Content::Keys(instead)) = (&there.content, &instead.content) else {
             return vec!["a document that cannot be read".into()];
         };
-        // A key that is only published has signed nothing.
-        let used = there.iter().filter(|(_, key)| key.state != State::Published);
+        // A key that is only published has signed nothing, and never has where no version knows it in another state.
+        let used = there.iter().filter(|(kid, key)| {
+            key.state != State::Published || course.regions.iter().any(|region| region.has_used(kid))
+        });
         let lost = used.filter(|(kid, _)| !instead.contains_key(*kid));
         lost.map(|(kid, key)| format!("the key {kid} ({})", key.state.as_str())).collect()
     }

@@ -428,7 +428,7 @@ fn mend(course: &mut Course<'_>, stages: &[Option<usize>], refused: &mut Vec<Ref
         };
         if to == 0 {
             // Taking back begins from what is there; what is begun only now is copied to it in its turn.
-            if course.back {
+            if course.back && !adds_nothing(course, region) {
                 let forward = kind::of(course.request.kind).forward();
                 refused.extend(unmendable(course, region, forward));
             }

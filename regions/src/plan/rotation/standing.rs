@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use secrets_agent_client::Version;
 
 use super::adoption::{Adoption, Wanted, adoption};
-use super::facts::{Content, Facts, Stored};
+use super::facts::{Content, Facts, State, Stored};
 use super::mark::{Mark, Phase};
 use super::recipe::Source;
 use super::{Destroy, Held, Observed, Request, Step, kind};
@@ -187,6 +187,14 @@ impl<'a> Standing<'a> {
         let Some((first, _)) = self.came(course) else { return false };
         let mut history = self.stored().history();
         history.any(|(version, facts)| version.version > first.version && !course.wrote(facts))
+    }
+
+    /// Whether a key signs, or signed before, by any version of the document that can be read.
+    pub(super) fn has_used(&self, kid: &str) -> bool {
+        self.stored().history().any(|(_, facts)| match &facts.content {
+            Content::Keys(keys) => keys.get(kid).is_some_and(|key| key.state != State::Published),
+            _ => false,
+        })
     }
 
     /// Whether any version of the document that can be read has a key.

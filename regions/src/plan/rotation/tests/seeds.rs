@@ -48,6 +48,8 @@ fn take_in(world: &mut World, place: usize) {
 fn us_with_another(world: &World, id: &str, so: impl Fn(&World) -> bool) -> Region {
     let mut other = world.clone();
     other.request.fresh = id.into();
+    // What it makes is not what the world's own rotation makes.
+    other.made = 10;
     leave_out(&mut other, 0);
     go_on_until(&mut other, so);
     other.regions.swap_remove(1)
@@ -567,11 +569,6 @@ fn a_key_that_another_rotation_published_goes_with_it() {
     let us = us_with_another(&world, "r-2", |other| phase(&other.document(1)) == Some(Phase::Publish));
     until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Publish));
     world.regions[1] = us;
-    // Both call theirs by the same name in this small world.
-    let mut published = world.document(1);
-    let key = published["keys"].as_object_mut().unwrap().remove("new1").unwrap();
-    published["keys"]["of r-2"] = key;
-    world.regions[1].secrets.get_mut(PATH).unwrap().last_mut().unwrap().1 = Some(published);
     world.use_all();
     (world.request.abort, world.request.overwrite) = (true, ["us".to_owned()].into());
     until(&mut world, |world| (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Withdraw)));
@@ -630,4 +627,48 @@ fn a_restored_vault_is_brought_up_to_its_pods_also_where_no_rotations_document_i
     world.request.restored.clear();
     assert!(world.plan().refused.is_empty(), "{:?}", world.plan());
     assert_eq!(world.document(0)["value"], world.document(1)["value"]);
+}
+
+#[test]
+fn a_key_that_has_signed_is_in_use_also_where_it_is_published_again() {
+    let mut world = World::of(SecretKind::Keyset);
+    // Somebody writes over what r-2 had activated in us, and it is withdrawn from where it was published.
+    let mut us = us_with_another(&world, "r-2", |other| phase(&other.document(1)) == Some(Phase::Activate));
+    let history = us.secrets.get_mut(PATH).unwrap();
+    let [.., published, activated] = &history[..] else { panic!() };
+    let (published, activated) = (published.1.clone().unwrap(), activated.clone());
+    let mut by_hand = activated.1.clone().unwrap();
+    by_hand.as_object_mut().unwrap().remove("rotation");
+    let mut withdrawn = published;
+    withdrawn["rotation"] = json!({"r-2": {"withdraw": ""}});
+    history.extend([by_hand, withdrawn].map(|document| (activated.0, Some(document))));
+    until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Publish));
+    world.regions[1] = us;
+    world.request.overwrite = ["us".to_owned()].into();
+    let refused = world.plan().refused;
+    let [refusal] = &refused[..] else { panic!("{refused:?}") };
+    assert!(refusal.why.contains("the key new11"), "{refusal:?}");
+    // The other way, what r-1 has only published gives way.
+    world.use_all();
+    (world.request.id, world.request.overwrite) = (Some("r-2".into()), ["eu".to_owned()].into());
+    world.finish();
+    assert_eq!((kids(&world, 0), kids(&world, 1)), (vec!["old".to_owned()], vec!["old".to_owned()]));
+}
+
+#[test]
+fn copies_by_hand_of_what_two_regions_have_each_made_are_taken_back() {
+    let mut world = half_pending();
+    leave_out(&mut world, 0);
+    go_on_until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Hand));
+    take_in(&mut world, 0);
+    for place in 0..2 {
+        let by_hand = unmarked(&world, place);
+        world.put(place, PATH, &by_hand);
+    }
+    world.use_all();
+    (world.request.abort, world.request.overwrite) = (true, ["eu".to_owned(), "us".to_owned()].into());
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
+    let (taken, found) = taken_and_found(&world, 1, "b");
+    assert_eq!(taken, found);
 }

@@ -50,7 +50,7 @@ pub(super) struct World {
     pub(super) regions: Vec<Region>,
     pub(super) request: Request,
     pub(super) now: Timestamp,
-    made: u64,
+    pub(super) made: u64,
 }
 
 pub(super) fn key(state: &str, name: &str) -> Value {
