@@ -46,6 +46,9 @@ pub struct Args {
     /// Take back the rotation that is under way
     #[arg(long, conflicts_with_all = ["again", "compromised", "from_stdin"])]
     pub abort: bool,
+    /// End what is under way with what somebody wrote by hand into every region, once every pod uses that
+    #[arg(long, conflicts_with_all = ["again", "abort", "compromised", "from_stdin", "rotation", "without", "overwrite"])]
+    pub settle: bool,
     /// Take the new document from standard input, as JSON
     #[arg(long)]
     pub from_stdin: bool,
@@ -128,6 +131,7 @@ impl Args {
             generator: secret.generator,
             input,
             abort: self.abort,
+            settle: self.settle,
             id: self.rotation.clone(),
             fresh,
             again: self.again,

@@ -59,6 +59,41 @@ async fn a_version_written_by_hand_stops_it_and_both_ways_lead_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "make test-regions"]
+async fn what_stands_by_hand_in_every_region_ends_two_rotations() {
+    let world = World::start(1).await;
+    let first = world.same("signing-keys").await;
+    world.rotate("signing-keys", &["--rotation=r-1"]).await.expect(0);
+    // The regions did not see each other: each has the document of another rotation, whose key is in use.
+    let mut both = world.same("signing-keys").await;
+    both.as_object_mut().unwrap().remove("rotation");
+    for (kid, mut key) in first["keys"].as_object().unwrap().clone() {
+        key["state"] = json!("retiring");
+        key.as_object_mut().unwrap().remove("private_pem");
+        both["keys"][kid] = key;
+    }
+    for (region, id) in world.regions().into_iter().zip(["r-2", "r-3"]) {
+        let mut document = both.clone();
+        document["rotation"] = json!({id: {"activate": ""}});
+        region.admin().put("kv", "service/signing-keys", &document, None).await.unwrap();
+        region.uses("signing-keys").await;
+    }
+    let ran = world.rotate("signing-keys", &[]).await.expect(1);
+    ran.says("several rotations of signing-keys are under way").says("r-2 in eu; r-3 in us");
+    let ran = world.rotate("signing-keys", &["--settle"]).await.expect(1);
+    ran.says("was written by the rotation r-2 (activate); write what is to stand by hand into every region");
+    for region in world.regions() {
+        region.admin().put("kv", "service/signing-keys", &both, None).await.unwrap();
+    }
+    world.rotate("signing-keys", &["--settle"]).await.expect(0).says("signing-keys: done");
+    world.rotate("signing-keys", &["--settle"]).await.expect(0).says("nothing to do");
+    assert_eq!(world.same("signing-keys").await, both);
+    // It is what the next one begins from.
+    world.rotate("signing-keys", &["--again"]).await.expect(0).says("done");
+    assert_eq!(world.same("signing-keys").await["keys"].as_object().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
 async fn a_region_that_is_away_stops_it_and_is_left_out_only_out_of_traffic() {
     let world = World::start(1).await;
     // The operator has had a token since before.

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::documents::keys;
 use crate::world::{Inner, PATH, RegionState, World};
-use crate::{pods, region};
+use crate::{hand, pods};
 
 /// Lets things go wrong, one after the other, for so long.
 pub(crate) async fn play(world: &World, long: Duration) {
@@ -86,7 +86,7 @@ fn strike(world: &World) {
             vault.snapshot = Some(vault.secrets.clone());
         }
         (15, _) if world.one_in(2) => restore(world, place),
-        (16, _) if world.one_in(2) => region::write_by_hand(world, place),
+        (16, _) if world.one_in(2) => hand::write(world, place),
         (17, Some(uid)) => reuse_address(world, place, &uid),
         _ => {}
     }

@@ -9,6 +9,8 @@ mod chaos;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod hand;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod operator;

@@ -16,7 +16,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::documents::{self, CLIENTS};
-use crate::region::{self, Simulated};
+use crate::hand;
+use crate::region::Simulated;
 use crate::world::{SECRET, World};
 
 /// An operator, and what he has been told so far.
@@ -24,6 +25,8 @@ use crate::world::{SECRET, World};
 pub(crate) struct Operator {
     pub(crate) name: String,
     pub(crate) abort: bool,
+    /// Whether he ends what is under way with what he wrote by hand.
+    pub(crate) settle: bool,
     pub(crate) id: Option<String>,
     without: BTreeSet<String>,
     overwrite: BTreeSet<String>,
@@ -97,6 +100,7 @@ impl Operator {
             }),
             input: None::<Fingerprint>,
             abort: self.abort,
+            settle: self.settle,
             id: self.id.clone(),
             fresh: format!("rotation-{run}"),
             again: false,
@@ -131,7 +135,7 @@ impl Operator {
         }
         let by_hand = ["is published in it", "are not the same"];
         if refused.iter().any(|refusal| by_hand.iter().any(|words| refusal.why.contains(words))) {
-            region::repair_by_hand(world);
+            hand::repair(world);
         }
         let late = refused.iter().any(|refusal| refusal.why.contains("too late"));
         self.abort &= !late;
@@ -141,6 +145,11 @@ impl Operator {
     fn take(&mut self, world: &World, way: &str) {
         let words: Vec<&str> = way.split(' ').collect();
         self.abort |= words.contains(&"--abort");
+        if words.contains(&"--settle") {
+            // He does so in peace alone: it takes all of the regions, and his time.
+            self.settle = !world.get().chaos;
+            self.abort &= !self.settle;
+        }
         for pair in words.windows(2) {
             match *pair {
                 ["--rotation", id] => self.id = Some(id.to_owned()),

@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::vault::Vault;
+use crate::watcher;
 use crate::world::{Inner, PATH, World};
-use crate::{documents, watcher};
 
 /// Bound of a call.
 const CALL: Duration = Duration::from_secs(10);
@@ -202,45 +202,5 @@ impl Region for Simulated {
             Ok(())
         });
         let _ = self.call("unlock", unlock).await;
-    }
-}
-
-/// A person writes a document, whatever anybody else is doing.
-pub(crate) fn write_by_hand(world: &World, place: usize) {
-    let mut inner = world.get();
-    let Some(former) = inner.regions[place].vault.current(PATH) else { return };
-    // A Vault keeps ten versions: who writes that often takes away what a rotation needs.
-    let count = inner.counts.entry("somebody writes by hand").or_default();
-    if *count == 3 {
-        return;
-    }
-    *count += 1;
-    let (kind, number, now) = (inner.kind, inner.rng.u64(0..1000), inner.clock(place));
-    let document = documents::by_hand(kind, former.expose(), number);
-    // What a snapshot brought back may lack what is in use. Who makes that the newest version, before anybody has
-    // brought it up to date, takes it away by himself.
-    if inner.regions[place].restored && inner.ledger.misses(&document) {
-        inner.count("a write by hand is left out that would take away what is in use");
-        return;
-    }
-    let name = inner.regions[place].name.clone();
-    inner.tell(|| format!("{name}: somebody writes it by hand"));
-    inner.regions[place].vault.put(PATH, &document, None, now);
-}
-
-/// A person takes away what people put into the documents.
-pub(crate) fn repair_by_hand(world: &World) {
-    let mut inner = world.get();
-    for place in 0..inner.regions.len() {
-        let Some(found) = inner.regions[place].vault.current(PATH) else { continue };
-        let mut document = documents::unmarked(found.expose());
-        let Some(keys) = document["keys"].as_object_mut() else { continue };
-        let before = keys.len();
-        keys.retain(|kid, _| !kid.starts_with("hand"));
-        if keys.len() < before {
-            let now = inner.clock(place);
-            inner.count("somebody repairs by hand");
-            inner.regions[place].vault.put(PATH, &document, None, now);
-        }
     }
 }

@@ -16,7 +16,7 @@ use crate::ledger::{Client, Ledger};
 use crate::operator::{self, Operator};
 use crate::vault::Vault;
 use crate::world::{Counts, Inner, PATH, RegionState, World};
-use crate::{chaos, pods, watcher};
+use crate::{chaos, hand, pods, watcher};
 
 /// What came of a schedule.
 pub(crate) struct Outcome {
@@ -182,6 +182,9 @@ async fn settle(world: &World) -> Result<(), String> {
         }
         if let Some(ended) = &ended {
             eve.heed(world, ended);
+            if eve.settle {
+                hand::agree(world).await;
+            }
         }
         last = ended;
         sleep(Duration::from_secs(15)).await;

@@ -243,13 +243,15 @@ fn new_secret<'c>(client: &str, course: &'c Course<'_>) -> Option<(Source, &'c S
     found.min_by_key(|(_, hash)| Reverse(taken_at(client, hash, course)))
 }
 
-/// The last stage whose document takes a client with a secret; nothing where none does.
+/// The last stage whose document takes a client with a secret; nothing where none does. What somebody wrote over it counts
+/// by what it had been.
 fn taken_at(client: &str, hash: &String, course: &Course<'_>) -> Option<usize> {
-    let takes = |region: &&Standing<'_>| match region.current {
-        Some((_, facts @ Facts { content: Content::Clients(clients), .. })) => {
-            course.wrote(facts) && clients.get(client).is_some_and(|hashes| hashes.contains(hash))
-        }
-        _ => false,
+    let takes = |region: &&Standing<'_>| {
+        let own = region.stored().history().find(|(_, facts)| course.wrote(facts));
+        own.is_some_and(|(_, facts)| match &facts.content {
+            Content::Clients(clients) => clients.get(client).is_some_and(|hashes| hashes.contains(hash)),
+            _ => false,
+        })
     };
     course.regions.iter().filter(takes).map(|region| region.stage).max()
 }

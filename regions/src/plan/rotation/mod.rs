@@ -16,6 +16,7 @@ pub mod notes;
 mod open;
 pub mod recipe;
 mod refusals;
+mod settle;
 mod standing;
 mod steps;
 #[cfg(test)]
@@ -53,6 +54,8 @@ pub struct Request {
     pub input: Option<Fingerprint>,
     /// Whether a rotation is to be taken back.
     pub abort: bool,
+    /// Whether what somebody wrote by hand into every region ends what is under way.
+    pub settle: bool,
     /// The rotation that is meant; where there is none, it is begun under this id.
     pub id: Option<String>,
     /// The id of a rotation that is begun.
@@ -306,6 +309,9 @@ pub fn plan(request: &Request, regions: &[Observed]) -> Plan {
     let refused = refusals::outside(request, regions);
     if !refused.is_empty() {
         return Plan { refused, ..Plan::default() };
+    }
+    if request.settle {
+        return settle::plan(request, regions);
     }
     match open::course(request, regions) {
         Ok(Some(course)) => steps::plan(&course, regions),

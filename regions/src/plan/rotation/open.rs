@@ -122,7 +122,7 @@ impl Open<'_> {
 }
 
 /// Whether a rotation has ended in a region; where its document is still the current one, with that version.
-fn ended(held: &Held, id: &str, version: Option<u64>) -> bool {
+pub(super) fn ended(held: &Held, id: &str, version: Option<u64>) -> bool {
     let ended = held.notes.ended.as_ref().filter(|ended| ended.id == id);
     ended.is_some_and(|ended| version.is_none_or(|version| version == ended.version))
 }
@@ -215,7 +215,7 @@ fn agree(request: &Request, heard: &[&Held]) -> bool {
 }
 
 /// The rotation, with its regions not yet placed.
-fn found<'a>(
+pub(super) fn found<'a>(
     request: &'a Request,
     id: String,
     going: bool,
@@ -515,11 +515,23 @@ fn unmendable(course: &Course<'_>, region: &Standing<'_>, phases: &[Phase]) -> O
         region.name(),
         lost.join(", ")
     );
-    if request.overwrite.is_empty() {
-        return Some(request.refuse(why, &[]));
+    let end = "or write one document that has all of it by hand into every region, and end with it what is under way";
+    let settled = Request {
+        settle: true,
+        abort: false,
+        id: None,
+        without: BTreeSet::new(),
+        overwrite: BTreeSet::new(),
+        restored: BTreeSet::new(),
+        ..request.clone()
+    };
+    let mut ways = settled.refuse("", &[(end, "")]).ways;
+    if !request.overwrite.is_empty() {
+        let kept = Request { overwrite: BTreeSet::new(), ..request.clone() };
+        let kept = kept.refuse("", &[("or leave what is there, and see how else it can go on", "")]).ways;
+        ways.splice(0..0, kept);
     }
-    let kept = Request { overwrite: BTreeSet::new(), ..request.clone() };
-    Some(kept.refuse(why, &[("or leave what is there, and see how else it can go on", "")]))
+    Some(Refusal { why, ways, may_pass: false })
 }
 
 /// Why keys that a restored region's pods show, and a document has not, cannot go; nothing where there are none.

@@ -13,7 +13,7 @@ impl Request {
     /// The command that was given, with something more.
     pub(super) fn command(&self, further: &str) -> String {
         let mut command = format!("regions rotate {} --env {}", self.secret, self.environment);
-        let flags = [("--abort", self.abort), ("--compromised", self.compromised)];
+        let flags = [("--abort", self.abort), ("--settle", self.settle), ("--compromised", self.compromised)];
         let flags = flags.iter().filter(|(_, given)| *given).map(|(flag, _)| (*flag).to_owned());
         let id = self.id.iter().map(|id| format!("--rotation {id}"));
         let sets = [

@@ -3,5 +3,6 @@
 mod ends;
 mod refusals;
 mod seeds;
+mod settle;
 mod waits;
 mod world;

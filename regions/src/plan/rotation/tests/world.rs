@@ -79,6 +79,7 @@ impl World {
             generator: Some(generator),
             input: None,
             abort: false,
+            settle: false,
             id: None,
             fresh: "r-1".into(),
             again: false,
