@@ -69,8 +69,8 @@ pub struct Args {
     #[arg(long, value_name = "REGION")]
     pub restored: Vec<String>,
     /// A key that is let go although pods of a restored region still show it, once none of its tokens is left: what is
-    /// left stops verifying
-    #[arg(long, value_name = "KID")]
+    /// left stops verifying. Of clients, a rotation whose new secrets they may have found there
+    #[arg(long, value_name = "KID|ROTATION")]
     pub give_up: Vec<String>,
     /// How long what was there before is kept once every pod uses the new one [default: as long as the kind of
     /// secret asks for]

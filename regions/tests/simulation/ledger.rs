@@ -138,12 +138,22 @@ impl Ledger {
             || self.clients.iter().any(|(id, client)| !takes(document, id, &client.secret))
     }
 
+    /// The clients that have looked for their secrets. One that could not for so long has been told nothing, by nobody's fault
+    /// here.
+    fn told(&self, now: Duration, times: Times) -> impl Iterator<Item = (&String, &Client)> {
+        let long = times.token_life + Duration::from_secs(1);
+        self.clients.iter().filter(move |(_, client)| now < client.looked + long)
+    }
+
+    /// Whether a document does not take a client with the secret that it was told.
+    pub(crate) fn turns_away(&self, document: &Value, now: Duration, times: Times) -> bool {
+        self.told(now, times).any(|(id, client)| !takes(document, id, &client.secret))
+    }
+
     fn clients(&mut self, now: Duration, serving: &[(&str, &Value)], times: Times) {
         let mut found = Vec::new();
-        for (id, client) in &self.clients {
-            // One that could not look for its secret for so long has been told nothing, by nobody's fault here.
-            let told = now < client.looked + times.token_life + Duration::from_secs(1);
-            for (name, document) in serving.iter().filter(|_| told) {
+        for (id, client) in self.told(now, times) {
+            for (name, document) in serving {
                 if !takes(document, id, &client.secret) {
                     found.push(format!("{name} turns the client {id} away, which has {}", client.secret));
                 }

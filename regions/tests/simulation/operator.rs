@@ -164,13 +164,18 @@ impl Operator {
         }
     }
 
-    /// Lets a key go, once no token of it is left. Until then he thinks over which rotation to go on with.
-    fn let_go(&mut self, world: &World, kid: &str) {
+    /// Lets go what no Vault has: a key once no token of it is left, what clients have found once they need other secrets.
+    /// Until then he thinks over which rotation to go on with.
+    fn let_go(&mut self, world: &World, what: &str) {
         let mut inner = world.get();
         inner.settle_accounts();
-        if inner.ledger.has_ended(kid, inner.now(), inner.times) {
-            inner.count("a key that no Vault has is let go");
-            self.give_up.insert(kid.to_owned());
+        let ended = match inner.kind {
+            SecretKind::Clients => !inner.turns_away(),
+            _ => inner.ledger.has_ended(what, inner.now(), inner.times),
+        };
+        if ended {
+            inner.count("what no Vault has is let go");
+            self.give_up.insert(what.to_owned());
         } else {
             self.overwrite.clear();
         }

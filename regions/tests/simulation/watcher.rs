@@ -11,7 +11,7 @@ use secrets_agent_client::Version;
 use secrets_agent_client::wire::{Adopted, Instance, SecretStatus, Status, VaultState, VaultStatus};
 use tokio::time::sleep;
 
-use crate::documents::keys;
+use crate::documents::{self, keys};
 use crate::pods::Pod;
 use crate::world::{PATH, SECRET, World};
 
@@ -155,7 +155,7 @@ fn answer(pod: &Pod) -> Answer {
             name: SECRET.into(),
             version: held.map(|(version, _)| version.version),
             created_time: held.map(|(version, _)| version.created_time),
-            rotation_id: None,
+            rotation_id: held.and_then(|(_, document)| documents::rotation(document)),
             delivered: None,
             adopted,
             age_s: None,

@@ -126,6 +126,14 @@ impl Inner {
         epoch + SignedDuration::try_from(self.now()).unwrap() + ahead
     }
 
+    /// Whether a Vault's document takes a client's secret no more that has still been told to use it.
+    pub(crate) fn turns_away(&self) -> bool {
+        let documents = self.regions.iter().filter_map(|region| region.vault.current(PATH));
+        documents
+            .into_iter()
+            .any(|document| self.ledger.turns_away(document.expose(), self.now(), self.times))
+    }
+
     /// Tells the ledger what every pod uses now.
     pub(crate) fn settle_accounts(&mut self) {
         let (now, before) = (self.now(), self.ledger.violations.len());

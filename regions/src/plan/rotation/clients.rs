@@ -53,6 +53,10 @@ impl Kind for Clients {
                 }
                 Change::Same
             }
+            Phase::Withdraw => {
+                sources = vec![course.withdrawn(region, version)];
+                Change::Same
+            }
             Phase::Remove if course.retired() => Change::KeepHashes(new_hashes(course)?),
             Phase::Remove if published(course) => Change::DropHashes(new_hashes(course)?),
             _ => Change::Same,
@@ -117,6 +121,10 @@ impl Kind for Clients {
             hashes.iter().any(|hash| !kept(client, hash) && !is_only_pending(client, hash, course))
         });
         lost.map(|(client, _)| format!("a secret of the client {client}")).collect()
+    }
+
+    fn is_found(&self) -> bool {
+        true
     }
 
     fn breaks(&self, times: Times) -> String {

@@ -18,22 +18,6 @@ use super::times::Times;
 #[derive(Debug)]
 pub(super) struct Keyset;
 
-impl Keyset {
-    /// What a region withdraws from: its own document. Where what another wrote there is to be written over, or a snapshot
-    /// brought back what was there before, it is the rotation's, as long as nothing in use is lost by it: a key that another
-    /// rotation published would stay for ever, and one that a snapshot does not have may have signed.
-    fn withdrawn(&self, region: &Standing<'_>, version: Version, course: &Course<'_>) -> Source {
-        let own = region.source(version);
-        let is_others = region.current.is_some_and(|(_, facts)| !course.wrote(facts));
-        let is_replaced = course.request.overwrite.contains(region.name()) || course.is_restored(region);
-        if !is_others || !is_replaced {
-            return own;
-        }
-        let mut sources = self.forward().iter().filter_map(|phase| course.marked(*phase).ok());
-        sources.find(|source| course.lost(region, source).is_empty()).unwrap_or(own)
-    }
-}
-
 impl Kind for Keyset {
     fn forward(&self) -> &'static [Phase] {
         &[Phase::Publish, Phase::Activate, Phase::Retire]
@@ -78,7 +62,7 @@ impl Kind for Keyset {
             }
             Phase::Remove => Change::Remove { new: pair(course)?.new },
             Phase::Withdraw => {
-                sources = vec![self.withdrawn(region, version, course)];
+                sources = vec![course.withdrawn(region, version)];
                 Change::Same
             }
             _ => Change::Same,

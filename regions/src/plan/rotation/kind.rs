@@ -67,6 +67,11 @@ pub(super) trait Kind: Sync {
         Vec::new()
     }
 
+    /// Whether others find what a rotation hands out, and the document alone tells that it is taken.
+    fn is_found(&self) -> bool {
+        false
+    }
+
     /// Whether a region has let go of what was there before.
     fn has_let_go(&self, region: &Standing<'_>, course: &Course<'_>) -> bool {
         region.reached(&course.id, Phase::Retire)

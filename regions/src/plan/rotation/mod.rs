@@ -70,7 +70,8 @@ pub struct Request {
     pub overwrite: BTreeSet<String>,
     /// Regions whose Vault was restored from a snapshot.
     pub restored: BTreeSet<String>,
-    /// Keys that no Vault has any more, and that are let go although pods of a restored region still show them.
+    /// Keys that no Vault has any more, and that are let go although pods of a restored region still show them; of clients,
+    /// rotations that no Vault knows any more.
     pub give_up: BTreeSet<String>,
     /// How long what was there before is kept where nothing else says it.
     pub grace: Option<Duration>,

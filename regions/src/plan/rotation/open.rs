@@ -303,6 +303,7 @@ fn place(course: &mut Course<'_>, going: bool) -> Vec<Refusal> {
             return refused;
         }
     }
+    refused.extend(course.regions.iter().filter_map(|region| handed_out_only(course, region)));
     mend(course, &stages, &mut refused);
     if refused.is_empty() {
         refused.extend(disagreement(course, going));
@@ -532,6 +533,39 @@ fn unmendable(course: &Course<'_>, region: &Standing<'_>, phases: &[Phase]) -> O
         ways.splice(0..0, kept);
     }
     Some(Refusal { why, ways, may_pass: false })
+}
+
+/// Why the document that a restored region's pods use cannot go, where a rotation wrote it that no Vault knows any more:
+/// clients may have found there what no other document takes. Nothing where that is not so.
+///
+/// Only a person can know whether they have.
+fn handed_out_only(course: &Course<'_>, region: &Standing<'_>) -> Option<Refusal> {
+    let request = course.request;
+    if !course.is_restored(region) || !kind::of(request.kind).is_found() {
+        return None;
+    }
+    let pods = region.observed.view.as_ref().map(|view| view.pods.as_slice()).unwrap_or_default();
+    let secrets = pods.iter().filter_map(|pod| pod.agent.as_ref()).flat_map(|status| &status.secrets);
+    let used = secrets.filter(|secret| secret.name == request.secret);
+    let lost: BTreeSet<&String> = used
+        .filter_map(|secret| secret.rotation_id.as_ref())
+        .filter(|id| !course.regions.iter().any(|other| other.knows(id)) && !request.give_up.contains(*id))
+        .collect();
+    if lost.is_empty() {
+        return None;
+    }
+    let told: Vec<&str> = lost.iter().map(|id| id.as_str()).collect();
+    let why = format!(
+        "{}: its pods use what {} wrote, and no Vault knows that any more: the restore lost the only copy. {} that have          found their new secrets there would be turned away",
+        region.name(),
+        told.join(", "),
+        request.secret
+    );
+    let flags: Vec<String> = lost.iter().map(|id| format!("--give-up {id}")).collect();
+    let flags = flags.join(" ");
+    let what =
+        "write the document by hand with what they have found; or let it go, once they have other secrets";
+    Some(request.refuse(why, &[(what, flags.as_str())]))
 }
 
 /// Why keys that a restored region's pods show, and a document has not, cannot go; nothing where there are none.

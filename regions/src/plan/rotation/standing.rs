@@ -100,6 +100,21 @@ impl<'a> Course<'a> {
         Ok(region.source(version))
     }
 
+    /// What a region withdraws from: its own document. Where what another wrote there is to be written over, or a snapshot
+    /// brought back what was there before, it is the rotation's, as long as nothing in use is lost by it: what another
+    /// rotation added would stay for ever, and what a snapshot does not have may be in use.
+    pub(super) fn withdrawn(&self, region: &Standing<'_>, version: Version) -> Source {
+        let own = region.source(version);
+        let is_others = region.current.is_some_and(|(_, facts)| !self.wrote(facts));
+        let is_replaced = self.request.overwrite.contains(region.name()) || self.is_restored(region);
+        if !is_others || !is_replaced {
+            return own;
+        }
+        let forward = kind::of(self.request.kind).forward();
+        let mut sources = forward.iter().filter_map(|phase| self.marked(*phase).ok());
+        sources.find(|source| self.lost(region, source).is_empty()).unwrap_or(own)
+    }
+
     /// Whether regions have documents of a phase that are not the same.
     pub(super) fn differs(&self, phase: Phase) -> bool {
         let kind = self.request.kind;
@@ -201,6 +216,11 @@ impl<'a> Standing<'a> {
     pub(super) fn holds(&self, kid: &str) -> bool {
         let mut history = self.stored().history();
         history.any(|(_, facts)| matches!(&facts.content, Content::Keys(keys) if keys.contains_key(kid)))
+    }
+
+    /// Whether any version of the document is one that a rotation wrote.
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.stored().history().any(|(_, facts)| facts.mark.as_ref().is_some_and(|mark| mark.id == id))
     }
 
     /// Whether the current version at a path has a mark.

@@ -122,11 +122,7 @@ impl Steps<'_, '_> {
         for region in &self.course.regions {
             let Some(stage) = region.mend else { continue };
             let Some(phase) = self.course.phase(stage) else { continue };
-            if self.course.is_restored(region) && region.held.notes.restored.as_ref() != Some(&self.course.id)
-            {
-                let note = Note::Restored(self.course.id.clone());
-                self.plan.steps.push(Step::Note { region: region.name().to_owned(), note });
-            }
+            self.note_restored(region);
             let before = self.course.phases.iter().take(stage);
             let errands = before.map(|phase| self.kind.errands(*phase, region, self.course));
             match errands.collect::<Result<Vec<_>, _>>() {
@@ -142,6 +138,16 @@ impl Steps<'_, '_> {
             }
         }
         self.course.regions.iter().any(|region| region.mend.is_some())
+    }
+
+    /// Notes that what the rotation had done in a region is not known, before anything is written there: a later run is
+    /// not told any more that its Vault was restored.
+    fn note_restored(&mut self, region: &Standing<'_>) {
+        let id = &self.course.id;
+        if self.course.is_restored(region) && region.held.notes.restored.as_ref() != Some(id) {
+            let (region, note) = (region.name().to_owned(), Note::Restored(id.clone()));
+            self.plan.steps.push(Step::Note { region, note });
+        }
     }
 
     /// Notes what every later run has to know.
@@ -282,6 +288,7 @@ impl Steps<'_, '_> {
             Ok(copied) => copied,
             Err(why) => return self.refuse(why),
         };
+        self.note_restored(region);
         match self.kind.errands(next, region, course) {
             Ok(errands) if errands.is_empty() => {}
             Ok(errands) => return self.plan.steps.extend(errands),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use secrets_agent_client::Version;
 use serde_json::{Value, json};
 
 use super::world::{PATH, Region, World, key, phase};
@@ -677,4 +678,61 @@ fn copies_by_hand_of_what_two_regions_have_each_made_are_finished_and_taken_back
         let (taken, found) = taken_and_found(&world, 1, "b");
         assert_eq!(taken, found);
     }
+}
+
+#[test]
+fn a_later_run_knows_that_a_key_may_have_signed_where_a_vault_was_restored() {
+    let mut world = World::of(SecretKind::Keyset);
+    go_on_until(&mut world, |world| {
+        (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Publish))
+    });
+    go_on_until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Activate));
+    restore_to(&mut world.regions[0], 2);
+    (world.request.abort, world.request.restored) = (true, ["eu".to_owned()].into());
+    until(&mut world, |world| (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Withdraw)));
+    // Its document is newer than what pods have seen, so that nobody asks again whether it was restored.
+    world.use_all();
+    world.request.restored.clear();
+    go_on_until(&mut world, |world| (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Return)));
+    let waits = world.go_on().waits;
+    assert!(waits.iter().any(|wait| matches!(wait, Waiting::Time { phase: Phase::Return, .. })), "{waits:?}");
+    world.finish();
+    assert_eq!(kids(&world, 0), ["old"]);
+}
+
+#[test]
+fn what_clients_may_have_found_is_not_lost_to_a_restore_unless_somebody_says_so() {
+    let mut world = World::of(SecretKind::Clients);
+    // us alone has handed out what it made, and its Vault is restored to before that.
+    let mut us = us_with_another(&world, "r-2", |other| phase(&other.document(1)) == Some(Phase::Hand));
+    us.used = us.secrets[PATH].last().map(|(created_time, document)| {
+        let version = Version { version: us.secrets[PATH].len() as u64, created_time: *created_time };
+        (version, document.clone().unwrap())
+    });
+    restore(&mut us);
+    world.regions[1] = us;
+    world.request.restored = ["us".to_owned()].into();
+    let refused = world.plan().refused;
+    let [refusal] = &refused[..] else { panic!("{refused:?}") };
+    assert!(
+        refusal.why.starts_with("us: its pods use what r-2 wrote, and no Vault knows that"),
+        "{refusal:?}"
+    );
+    assert!(refusal.ways[0].ends_with(" --restored us --give-up r-2"), "{refusal:?}");
+    world.request.give_up = ["r-2".to_owned()].into();
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
+}
+
+#[test]
+fn a_restored_region_keeps_what_clients_have_found_when_it_is_taken_back() {
+    let mut world = World::of(SecretKind::Clients);
+    go_on_until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Hand));
+    let taken = world.document(1)["clients"].clone();
+    restore(&mut world.regions[1]);
+    (world.request.abort, world.request.restored) = (true, ["us".to_owned()].into());
+    until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Withdraw));
+    assert_eq!(world.document(1)["clients"], taken);
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
 }

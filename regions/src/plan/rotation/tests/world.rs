@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::catalogue::types::{Generator, SecretKind};
 use crate::plan::rotation::facts::{Kept, Salt, Stored, of_client, of_document, sha256};
-use crate::plan::rotation::mark::Phase;
+use crate::plan::rotation::mark::{Mark, Phase};
 use crate::plan::rotation::notes::Notes;
 use crate::plan::rotation::recipe::{Made, Need, Source};
 use crate::plan::rotation::times::Times;
@@ -302,7 +302,7 @@ impl World {
                 name: "secret".into(),
                 version: used.map(|(version, _)| version.version),
                 created_time: used.map(|(version, _)| version.created_time),
-                rotation_id: None,
+                rotation_id: used.and_then(|(_, document)| Mark::of(document)).map(|mark| mark.id),
                 delivered: None,
                 adopted: adopted.into_iter().collect(),
                 age_s: None,
@@ -347,7 +347,7 @@ impl World {
 
 /// The phase that a region's document has.
 pub(super) fn phase(document: &Value) -> Option<Phase> {
-    crate::plan::rotation::mark::Mark::of(document)?.phase()
+    Mark::of(document)?.phase()
 }
 
 /// The states of a keyset's keys.
