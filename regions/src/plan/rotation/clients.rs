@@ -95,15 +95,8 @@ impl Kind for Clients {
     }
 
     fn leftovers(&self, region: &Standing<'_>, course: &Course<'_>) -> Vec<Step> {
-        let mut steps = Vec::new();
+        let mut steps = unneeded(region);
         for client in &course.clients {
-            let pending = path(PENDING, client);
-            // Nobody uses what is pending, so its current version goes as well.
-            let stored = region.held.stored.get(&pending);
-            let mut versions = stored.map(Stored::former).unwrap_or_default();
-            let current = stored.and_then(|stored| stored.readable());
-            versions.extend(current.filter(|(_, facts)| course.wrote(facts)).map(|(version, _)| version));
-            steps.extend(region.destroy(&pending, versions));
             let own = path(CLIENT, client);
             let former = region.held.stored.get(&own).map(Stored::former).unwrap_or_default();
             steps.extend(region.destroy(&own, former));
@@ -134,6 +127,19 @@ impl Kind for Clients {
             (times.token_life + times.skew).as_secs()
         )
     }
+}
+
+/// What goes of all that is pending in a region once no rotation is under way there: nobody uses it, so its current version
+/// goes as well, whichever rotation it came of. A write may come after its rotation's end.
+pub(super) fn unneeded(region: &Standing<'_>) -> Vec<Step> {
+    let pending = region.held.stored.iter().filter(|(path, _)| path.starts_with(PENDING));
+    let steps = pending.filter_map(|(path, stored)| {
+        let current = stored.readable().filter(|(_, facts)| facts.mark.is_some());
+        let mut versions = stored.former();
+        versions.extend(current.map(|(version, _)| version));
+        region.destroy(path, versions)
+    });
+    steps.collect()
 }
 
 fn path(folder: &str, client: &str) -> String {

@@ -55,12 +55,12 @@ fn open_in<'a>(request: &Request, held: &'a Held) -> BTreeMap<&'a str, usize> {
         let place = phases.iter().position(|phase| Some(*phase) == mark.phase());
         open.insert(mark.id.as_str(), place.map_or(0, |place| place + 1));
     }
-    // What is pending goes at the end of its rotation, and is there before its first document.
+    // What is pending goes at the end of its rotation, and is there before its first document. A write that came after
+    // that end has begun nothing.
     let pending = held.stored.iter().filter(|(path, _)| path.starts_with(PENDING));
-    for (_, stored) in pending {
-        if let Some(mark) = stored.readable().and_then(|(_, facts)| facts.mark.as_ref()) {
-            open.entry(mark.id.as_str()).or_insert(0);
-        }
+    let marks = pending.filter_map(|(_, stored)| stored.readable()?.1.mark.as_ref());
+    for mark in marks.filter(|mark| !ended(held, &mark.id, None)) {
+        open.entry(mark.id.as_str()).or_insert(0);
     }
     open
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::clients::PENDING;
+use super::clients::unneeded;
 use super::facts::Content;
 use super::kind;
 use super::mark::{Mark, Phase};
@@ -41,15 +41,7 @@ pub(super) fn plan(request: &Request, regions: &[Observed]) -> Plan {
 
 /// What has to be done in a region until no rotation is under way there.
 fn under_way(region: &Standing<'_>) -> Vec<Step> {
-    let pending = region.held.stored.iter().filter(|(path, _)| path.starts_with(PENDING));
-    let mut steps: Vec<Step> = pending
-        .filter_map(|(path, stored)| {
-            let current = stored.readable().filter(|(_, facts)| facts.mark.is_some());
-            let mut versions = stored.former();
-            versions.extend(current.map(|(version, _)| version));
-            region.destroy(path, versions)
-        })
-        .collect();
+    let mut steps = unneeded(region);
     let number = region.stored().current;
     if let Some(mark) = last(region).filter(|mark| !ended(region.held, &mark.id, None)) {
         steps.push(Step::Note {

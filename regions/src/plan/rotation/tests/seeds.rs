@@ -736,3 +736,18 @@ fn a_restored_region_keeps_what_clients_have_found_when_it_is_taken_back() {
     world.finish();
     assert_eq!(world.document(0), world.document(1));
 }
+
+#[test]
+fn what_becomes_pending_after_its_rotation_has_ended_begins_nothing_and_goes_with_the_next() {
+    let mut world = World::of(SecretKind::Clients);
+    until(&mut world, |world| world.at(0, "client-pending/b").is_some());
+    let late = world.at(0, "client-pending/b").unwrap();
+    world.finish();
+    world.put(0, "client-pending/b", &late);
+    assert!(world.plan().is_empty(), "{:?}", world.plan());
+    world.pass(3600);
+    (world.request.fresh, world.request.clients) = ("r-2".into(), ["a".to_owned()].into());
+    assert_eq!(world.plan().rotation.unwrap().id, "r-2");
+    world.finish();
+    assert_eq!(world.at(0, "client-pending/b"), None);
+}
