@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use regions::catalogue::types::SecretKind;
 use regions::plan::rotation::times::Times;
+use regions::vault::kv::Document;
 use secrets_agent_client::Version;
 use serde_json::Value;
 
@@ -145,9 +146,10 @@ impl Ledger {
         self.clients.iter().filter(move |(_, client)| now < client.looked + long)
     }
 
-    /// Whether a document does not take a client with the secret that it was told.
-    pub(crate) fn turns_away(&self, document: &Value, now: Duration, times: Times) -> bool {
-        self.told(now, times).any(|(id, client)| !takes(document, id, &client.secret))
+    /// Whether no document takes a client with the secret that it was told.
+    pub(crate) fn turns_away(&self, documents: &[Document], now: Duration, times: Times) -> bool {
+        let takes = |id, secret| documents.iter().any(|document| takes(document.expose(), id, secret));
+        self.told(now, times).any(|(id, client)| !takes(id, &client.secret))
     }
 
     fn clients(&mut self, now: Duration, serving: &[(&str, &Value)], times: Times) {

@@ -9,6 +9,7 @@ use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 use regions::catalogue::types::SecretKind;
 use regions::plan::rotation::times::Times;
+use regions::vault::kv::Document;
 use secrets_agent_client::Version;
 use tokio::time::Instant;
 
@@ -126,12 +127,11 @@ impl Inner {
         epoch + SignedDuration::try_from(self.now()).unwrap() + ahead
     }
 
-    /// Whether a Vault's document takes a client's secret no more that has still been told to use it.
+    /// Whether a client has been told a secret that no Vault's document takes.
     pub(crate) fn turns_away(&self) -> bool {
         let documents = self.regions.iter().filter_map(|region| region.vault.current(PATH));
-        documents
-            .into_iter()
-            .any(|document| self.ledger.turns_away(document.expose(), self.now(), self.times))
+        let documents: Vec<Document> = documents.collect();
+        self.ledger.turns_away(&documents, self.now(), self.times)
     }
 
     /// Tells the ledger what every pod uses now.

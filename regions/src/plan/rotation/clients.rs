@@ -46,11 +46,7 @@ impl Kind for Clients {
             Phase::Publish => Change::AddHashes(new_hashes(course)?),
             Phase::Retire => Change::KeepHashes(new_hashes(course)?),
             Phase::Return => {
-                if let Some(both) =
-                    [Phase::Hand, Phase::Publish].into_iter().find_map(|phase| course.marked(phase).ok())
-                {
-                    sources = vec![both];
-                }
+                sources = both(course).map_or(sources, |both| vec![both]);
                 Change::Same
             }
             Phase::Withdraw => {
@@ -147,14 +143,16 @@ fn path(folder: &str, client: &str) -> String {
 }
 
 /// Whether a secret is one that no client could find yet.
-fn is_only_pending(client: &str, hash: &str, course: &Course<'_>) -> bool {
-    let in_folder = |folder: &str| {
-        let path = path(folder, client);
-        let stored = course.regions.iter().filter_map(|region| region.held.stored.get(&path));
-        let mut all = stored.flat_map(Stored::history);
-        all.any(|(_, facts)| matches!(&facts.content, Content::Secret(known) if known == hash))
-    };
-    in_folder(PENDING) && !in_folder(CLIENT)
+fn is_only_pending(client: &str, hash: &String, course: &Course<'_>) -> bool {
+    is_in(PENDING, client, hash, course) && !is_in(CLIENT, client, hash, course)
+}
+
+/// Whether a client's secret is, or was, in a folder of any region.
+fn is_in(folder: &str, client: &str, hash: &String, course: &Course<'_>) -> bool {
+    let path = path(folder, client);
+    let stored = course.regions.iter().filter_map(|region| region.held.stored.get(&path));
+    let mut all = stored.flat_map(Stored::history);
+    all.any(|(_, facts)| matches!(&facts.content, Content::Secret(known) if known == hash))
 }
 
 /// Every client that changes must be there, with one secret.
@@ -241,8 +239,29 @@ fn new_hashes(course: &Course<'_>) -> Result<BTreeMap<String, String>, String> {
     course.clients.iter().map(hash).collect()
 }
 
+/// A document that takes clients with their former and with their new secrets: one with those that count, where regions that
+/// did not see each other have each made their own.
+fn both(course: &Course<'_>) -> Option<Source> {
+    let phases = [Phase::Hand, Phase::Publish];
+    let takes = |facts: &Facts| match (&facts.content, new_hashes(course)) {
+        (Content::Clients(clients), Ok(new)) => {
+            new.iter().all(|(client, hash)| clients.get(client).is_some_and(|hashes| hashes.contains(hash)))
+        }
+        _ => false,
+    };
+    let marked = |phase: Phase| {
+        let mark = Mark::new(&course.id, phase);
+        course.regions.iter().find_map(|region| {
+            let (version, _) = region.stored().marked(&mark).filter(|(_, facts)| takes(facts))?;
+            Some(region.source(version))
+        })
+    };
+    let any = || phases.into_iter().find_map(|phase| course.marked(phase).ok());
+    phases.into_iter().find_map(marked).or_else(any)
+}
+
 /// Where a client's new secret is, and its hash. Of regions that did not see each other each may have made one: the
-/// one that counts is taken where the rotation is farthest.
+/// one that counts is one that the client may have found, and is taken where the rotation is farthest.
 fn new_secret<'c>(client: &str, course: &'c Course<'_>) -> Option<(Source, &'c String)> {
     let places = [(PENDING, Phase::Publish), (CLIENT, Phase::Hand)];
     let found = places.into_iter().flat_map(|(folder, phase)| {
@@ -254,7 +273,9 @@ fn new_secret<'c>(client: &str, course: &'c Course<'_>) -> Option<(Source, &'c S
         })
     });
     // The first, where several are taken equally far.
-    found.min_by_key(|(_, hash)| Reverse(taken_at(client, hash, course)))
+    found.min_by_key(|(_, hash)| {
+        Reverse((is_in(CLIENT, client, hash, course), taken_at(client, hash, course)))
+    })
 }
 
 /// The last stage whose document takes a client with a secret; nothing where none does. What somebody wrote over it counts

@@ -751,3 +751,22 @@ fn what_becomes_pending_after_its_rotation_has_ended_begins_nothing_and_goes_wit
     world.finish();
     assert_eq!(world.at(0, "client-pending/b"), None);
 }
+
+#[test]
+fn what_is_taken_back_takes_the_secrets_that_clients_have_found_on_the_way() {
+    let mut world = half_pending();
+    leave_out(&mut world, 0);
+    go_on_until(&mut world, |world| world.at(1, "client/b").unwrap()["secret"] != "first of b");
+    assert_eq!(phase(&world.document(1)), Some(Phase::Publish));
+    take_in(&mut world, 0);
+    let by_hand = unmarked(&world, 0);
+    world.put(0, PATH, &by_hand);
+    world.use_all();
+    (world.request.abort, world.request.overwrite) = (true, ["eu".to_owned()].into());
+    let takes = |world: &World| world.document(1)["clients"]["b"]["secrets"].to_string();
+    let found = sha256(world.at(1, "client/b").unwrap()["secret"].as_str().unwrap());
+    go_on_until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Return));
+    assert!(takes(&world).contains(&found), "{}", takes(&world));
+    world.finish();
+    assert_eq!(world.document(0), world.document(1));
+}
