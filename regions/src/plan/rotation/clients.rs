@@ -243,7 +243,8 @@ fn new_hashes(course: &Course<'_>) -> Result<BTreeMap<String, String>, String> {
 /// did not see each other have each made their own.
 fn both(course: &Course<'_>) -> Option<Source> {
     let phases = [Phase::Hand, Phase::Publish];
-    let takes = |facts: &Facts| match (&facts.content, new_hashes(course)) {
+    let new = new_hashes(course);
+    let takes = |facts: &Facts| match (&facts.content, &new) {
         (Content::Clients(clients), Ok(new)) => {
             new.iter().all(|(client, hash)| clients.get(client).is_some_and(|hashes| hashes.contains(hash)))
         }

@@ -516,21 +516,11 @@ fn unmendable(course: &Course<'_>, region: &Standing<'_>, phases: &[Phase]) -> O
         region.name(),
         lost.join(", ")
     );
-    let end = "or write one document that has all of it by hand into every region, and end with it what is under way";
-    let settled = Request {
-        settle: true,
-        abort: false,
-        id: None,
-        without: BTreeSet::new(),
-        overwrite: BTreeSet::new(),
-        restored: BTreeSet::new(),
-        ..request.clone()
-    };
-    let mut ways = settled.refuse("", &[(end, "")]).ways;
+    let mut ways = vec![request.settling()];
     if !request.overwrite.is_empty() {
         let kept = Request { overwrite: BTreeSet::new(), ..request.clone() };
-        let kept = kept.refuse("", &[("or leave what is there, and see how else it can go on", "")]).ways;
-        ways.splice(0..0, kept);
+        let kept = kept.refuse("", &[("or leave what is there, and see how else it can go on", "")]);
+        ways.splice(0..0, kept.ways);
     }
     Some(Refusal { why, ways, may_pass: false })
 }
@@ -556,10 +546,10 @@ fn handed_out_only(course: &Course<'_>, region: &Standing<'_>) -> Option<Refusal
     }
     let told: Vec<&str> = lost.iter().map(|id| id.as_str()).collect();
     let why = format!(
-        "{}: its pods use what {} wrote, and no Vault knows that any more: the restore lost the only copy. {} that have          found their new secrets there would be turned away",
+        "{}: its pods use what {} wrote, and no Vault knows that any more: the restore lost the only copy. Clients that \
+         have found their new secrets there would be turned away",
         region.name(),
-        told.join(", "),
-        request.secret
+        told.join(", ")
     );
     let flags: Vec<String> = lost.iter().map(|id| format!("--give-up {id}")).collect();
     let flags = flags.join(" ");

@@ -1,5 +1,6 @@
 //! What stands in the way of any rotation, whatever it would do.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use secrets_agent_client::Version;
@@ -38,6 +39,24 @@ impl Request {
             command.push_str(&flag);
         }
         command
+    }
+
+    /// The way out where nothing that is there can take the place of all of it.
+    pub(super) fn settling(&self) -> String {
+        let settled = Self {
+            settle: true,
+            abort: false,
+            compromised: false,
+            id: None,
+            without: BTreeSet::new(),
+            overwrite: BTreeSet::new(),
+            restored: BTreeSet::new(),
+            ..self.clone()
+        };
+        format!(
+            "or write one document that has all of it by hand into every region, and end with that what is under way: {}",
+            settled.command("")
+        )
     }
 
     /// A refusal that has the usual two ways: on, once it is put right, and back.

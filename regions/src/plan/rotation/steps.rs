@@ -286,7 +286,7 @@ impl Steps<'_, '_> {
         let course = self.course;
         let copied = match copy.then(|| self.copied(region, next)).transpose() {
             Ok(copied) => copied,
-            Err(why) => return self.refuse(why),
+            Err(refusal) => return self.plan.refused.push(refusal),
         };
         self.note_restored(region);
         match self.kind.errands(next, region, course) {
@@ -301,15 +301,15 @@ impl Steps<'_, '_> {
     }
 
     /// The document of a phase as another region has it.
-    fn copied(&self, region: &Standing<'_>, next: Phase) -> Result<Recipe, String> {
-        let source = self.course.marked(next)?;
+    fn copied(&self, region: &Standing<'_>, next: Phase) -> Result<Recipe, Refusal> {
+        let source = self.course.marked(next).map_err(|why| self.course.request.refuse(why, &[]))?;
         self.loses_nothing(region, next, &source)?;
         let mark = Mark::new(&self.course.id, next);
         Ok(Recipe { sources: vec![source], change: Change::Same, mark })
     }
 
     /// A document that is copied must have what the region's own has, unless the phase is there to take it away.
-    fn loses_nothing(&self, region: &Standing<'_>, next: Phase, source: &Source) -> Result<(), String> {
+    fn loses_nothing(&self, region: &Standing<'_>, next: Phase, source: &Source) -> Result<(), Refusal> {
         if !matches!(next, Phase::Publish | Phase::Hand | Phase::Return) {
             return Ok(());
         }
@@ -317,12 +317,13 @@ impl Steps<'_, '_> {
         if lost.is_empty() {
             return Ok(());
         }
-        Err(format!(
+        let why = format!(
             "{}: its document has what that of {} has not, and it may be in use: {}; put it into every region first",
             region.name(),
             source.region,
             lost.join(", ")
-        ))
+        );
+        Err(Refusal { why, ways: vec![self.course.request.settling()], may_pass: false })
     }
 
     fn write(&mut self, region: &Standing<'_>, recipe: Recipe) {

@@ -263,6 +263,7 @@ fn a_secret_that_a_client_may_have_found_is_not_lost_to_another_regions() {
     let [refusal] = &plan.refused[..] else { panic!("{plan:?}") };
     assert!(refusal.why.contains("us: its document has what that of eu has not"), "{refusal:?}");
     assert!(refusal.why.contains("a secret of the client b"), "{refusal:?}");
+    assert!(refusal.ways[0].ends_with(": regions rotate secret --env qa --settle"), "{refusal:?}");
     // Its own document takes what it gives its clients until somebody has decided.
     assert_eq!(plan.steps, []);
 }
