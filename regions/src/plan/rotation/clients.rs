@@ -69,7 +69,7 @@ impl Kind for Clients {
                 let handed = course.clients.iter().map(|client| hand(client, region, course));
                 Ok(handed.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
             }
-            Phase::Return if !course.retired() => {
+            Phase::Return if !course.retired() && published(course) => {
                 Ok(course.clients.iter().filter_map(|client| take_back(client, region, course)).collect())
             }
             _ => Ok(Vec::new()),
@@ -207,12 +207,13 @@ fn hand(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Result<Opti
     Ok(Some(write(region, own, Recipe { sources, change: Change::Hand, mark })))
 }
 
-/// Lets a client find its former secret again.
+/// Lets a client find its former secret again. Where it still finds that, it is written once more: a write of the new one
+/// that comes late is refused from then on.
 fn take_back(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Option<Step> {
     let own = path(CLIENT, client);
     let stored = region.held.stored.get(&own)?;
     let (version, facts) = stored.readable()?;
-    if !course.wrote(facts) || facts.mark.as_ref().and_then(Mark::phase) == Some(Phase::Return) {
+    if course.wrote(facts) && facts.mark.as_ref().and_then(Mark::phase) == Some(Phase::Return) {
         return None;
     }
     match stored.history().find(|(_, facts)| !course.wrote(facts)) {

@@ -771,3 +771,41 @@ fn what_is_taken_back_takes_the_secrets_that_clients_have_found_on_the_way() {
     world.finish();
     assert_eq!(world.document(0), world.document(1));
 }
+
+#[test]
+fn a_new_secret_that_is_handed_out_late_is_refused_once_it_is_taken_back() {
+    let mut world = World::of(SecretKind::Clients);
+    go_on_until(&mut world, |world| {
+        (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Publish))
+    });
+    world.use_all();
+    let is_late = |step: &Step| matches!(step, Step::Write(write) if write.path == "client/b");
+    until(&mut world, |world| world.plan().steps.iter().any(is_late));
+    let late = world.plan().steps.into_iter().find(is_late);
+    let Some(Step::Write(late)) = late else { unreachable!() };
+    world.request.abort = true;
+    world.finish();
+    let versions = world.regions[world.place(&late.region)].secrets[&late.path].len() as u64;
+    assert!(versions > late.over, "{versions} versions, over {}", late.over);
+    assert_eq!(world.at(0, "client/b").unwrap()["secret"], "first of b");
+}
+
+#[test]
+fn a_key_that_a_restored_vault_has_as_published_may_have_signed() {
+    let mut world = World::of(SecretKind::Keyset);
+    // us alone knew that its key signs, and was restored and withdrawn when nobody said so any more.
+    let us = us_with_another(&world, "r-2", |other| phase(&other.document(1)) == Some(Phase::Activate));
+    until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Publish));
+    world.regions[1] = us;
+    restore_to(&mut world.regions[1], 2);
+    let mut withdrawn = world.document(1);
+    withdrawn["rotation"] = json!({"r-2": {"withdraw": ""}});
+    world.pass(3600);
+    world.put(1, PATH, &withdrawn);
+    world.regions[1].custom.insert("restored".into(), "r-2".into());
+    world.use_all();
+    world.request.overwrite = ["us".to_owned()].into();
+    let refused = world.plan().refused;
+    let [refusal] = &refused[..] else { panic!("{refused:?}") };
+    assert!(refusal.why.contains("the key new11 (published)"), "{refusal:?}");
+}
