@@ -127,10 +127,12 @@ impl Operator {
         if refused.iter().any(|refusal| !refusal.ways.is_empty()) {
             (self.id, self.overwrite, self.restored) = (None, BTreeSet::new(), BTreeSet::new());
         }
-        // Of several ways to the same end, the first or the second.
+        // Of several ways to the same end, the first or the second; and the last, where none has led on for long.
         let second = world.one_in(3);
+        let weary = self.runs > 8 && !world.get().chaos;
         for refusal in refused {
             let way = refusal.ways.get(usize::from(second)).or(refusal.ways.first());
+            let way = refusal.ways.last().filter(|_| weary).or(way);
             way.into_iter().for_each(|way| self.take(world, way));
         }
         let by_hand = ["is published in it", "are not the same"];

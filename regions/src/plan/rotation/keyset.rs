@@ -149,13 +149,29 @@ fn pair(course: &Course<'_>) -> Result<Pair, String> {
         })
 }
 
-/// Both, by a version of a phase in which the old one signs and the new one is in a state.
+/// Both, by a version of a phase in which the old one signs and the new one is in a state. One in which that is the only key
+/// in it comes first: what somebody put beside it is in later ones.
 fn told_by(course: &Course<'_>, phase: Phase, new: State) -> Option<Pair> {
     let mark = Mark::new(&course.id, phase);
-    course.regions.iter().find_map(|region| {
-        let (_, facts) = region.stored().marked(&mark)?;
-        Some(Pair { old: in_state(&facts.content, State::Active)?, new: in_state(&facts.content, new)? })
-    })
+    let told = |only: bool| {
+        let mut versions = course.regions.iter().flat_map(|region| region.stored().history());
+        versions.find_map(|(_, facts)| {
+            facts.mark.as_ref().filter(|own| **own == mark)?;
+            if only && count(&facts.content, new) > 1 {
+                return None;
+            }
+            Some(Pair { old: in_state(&facts.content, State::Active)?, new: in_state(&facts.content, new)? })
+        })
+    };
+    told(true).or_else(|| told(false))
+}
+
+/// How many keys are in a state.
+fn count(content: &Content, state: State) -> usize {
+    match content {
+        Content::Keys(keys) => keys.values().filter(|key| key.state == state).count(),
+        _ => 0,
+    }
 }
 
 /// A document that has the new key, wherever one is: a key that may have signed is kept.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use secrets_agent_client::Version;
 
 use super::adoption::{Adoption, Wanted, adoption};
-use super::facts::{Content, Facts, Key, State, Stored};
+use super::facts::{Content, Facts, State, Stored};
 use super::mark::{Mark, Phase};
 use super::recipe::Source;
 use super::{Destroy, Held, Observed, Request, Step, kind};
@@ -204,11 +204,14 @@ impl<'a> Standing<'a> {
         history.any(|(version, facts)| version.version > first.version && !course.wrote(facts))
     }
 
-    /// Whether a key may sign, or have signed, by what is known of the region: a Vault that was restored has forgotten it.
+    /// Whether a key may sign, or have signed, by what is known of the region: a Vault that was restored may have forgotten it
+    /// of a key that the rotation put there.
     pub(super) fn may_have_used(&self, kid: &str) -> bool {
-        let is_used = |key: &Key| key.state != State::Published || self.held.notes.restored.is_some();
+        let is_of = |mark: &Mark| self.held.notes.restored.as_ref() == Some(&mark.id);
         self.stored().history().any(|(_, facts)| match &facts.content {
-            Content::Keys(keys) => keys.get(kid).is_some_and(is_used),
+            Content::Keys(keys) => keys
+                .get(kid)
+                .is_some_and(|key| key.state != State::Published || facts.mark.as_ref().is_some_and(is_of)),
             _ => false,
         })
     }

@@ -809,3 +809,19 @@ fn a_key_that_a_restored_vault_has_as_published_may_have_signed() {
     let [refusal] = &refused[..] else { panic!("{refused:?}") };
     assert!(refusal.why.contains("the key new11 (published)"), "{refusal:?}");
 }
+
+#[test]
+fn the_new_key_is_removed_and_not_what_somebody_published_beside_it() {
+    let mut world = World::of(SecretKind::Keyset);
+    until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Publish));
+    world.request.abort = true;
+    until(&mut world, |world| (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Withdraw)));
+    // The version in which it was published is gone, and a person's key is in what eu withdraws from.
+    world.regions[0].secrets.get_mut(PATH).unwrap()[1].1 = None;
+    let mut withdrawn = world.document(0);
+    withdrawn["keys"]["hand"] = key("published", "hand");
+    world.put(0, PATH, &withdrawn);
+    world.use_all();
+    go_on_until(&mut world, |world| (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Remove)));
+    assert_eq!(kids(&world, 0), ["hand", "old"]);
+}
