@@ -55,7 +55,9 @@ pub(crate) struct Agent {
 
 impl Region {
     pub(crate) async fn start(programs: Option<&Path>) -> Result<Self> {
-        let ours = |name| programs.map_or_else(|| program(name), |folder| Ok(folder.join(name)));
+        // Each program starts in a folder of its own, from where a path in ours leads nowhere.
+        let programs = programs.map(std::path::absolute).transpose()?;
+        let ours = |name| programs.as_ref().map_or_else(|| program(name), |folder| Ok(folder.join(name)));
         let folder = tempfile::Builder::new().prefix("meridian-bench-").tempdir()?;
         let ca = Ca::new("the benchmark's authority")?;
         let vault = VaultServer::named("bench").storage(Storage::Raft).start(&ca).await?;

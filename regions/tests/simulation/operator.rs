@@ -127,12 +127,14 @@ impl Operator {
         if refused.iter().any(|refusal| !refusal.ways.is_empty()) {
             (self.id, self.overwrite, self.restored) = (None, BTreeSet::new(), BTreeSet::new());
         }
-        // Of several ways to the same end, the first or the second; and the last, where none has led on for long.
-        let second = world.one_in(3);
+        // Of several ways to the same end, the first or the second; and any, where none has led on for long.
         let weary = self.runs > 8 && !world.get().chaos;
+        let which = if weary { world.get().rng.usize(0..60) } else { usize::from(world.one_in(3)) };
         for refusal in refused {
-            let way = refusal.ways.get(usize::from(second)).or(refusal.ways.first());
-            let way = refusal.ways.last().filter(|_| weary).or(way);
+            let way = match weary {
+                true => refusal.ways.get(which % refusal.ways.len().max(1)),
+                false => refusal.ways.get(which).or(refusal.ways.first()),
+            };
             way.into_iter().for_each(|way| self.take(world, way));
         }
         let by_hand = ["is published in it", "are not the same"];
