@@ -30,7 +30,8 @@ pub(super) fn plan(request: &Request, regions: &[Observed]) -> Plan {
     if !refused.is_empty() {
         return Plan { refused, ..Plan::default() };
     }
-    let waits: Vec<Waiting> = course.regions.iter().filter_map(|region| waiting(region, &course)).collect();
+    let waits: Vec<Waiting> =
+        course.regions.iter().filter_map(|region| course.awaited(region, BY_HAND)).collect();
     let steps = match waits.is_empty() {
         true => course.regions.iter().flat_map(under_way).collect(),
         false => Vec::new(),
@@ -128,15 +129,6 @@ fn lacking(region: &Standing<'_>, course: &Course<'_>) -> Option<Refusal> {
         lost.join(", ")
     );
     Some(course.request.refuse(why, &[]))
-}
-
-fn waiting(region: &Standing<'_>, course: &Course<'_>) -> Option<Waiting> {
-    let name = region.name().to_owned();
-    match course.adoption(region) {
-        Ok(adoption) if adoption.complete() => None,
-        Ok(adoption) => Some(Waiting::Pods { region: name, phase: BY_HAND, missing: adoption.missing }),
-        Err(why) => Some(Waiting::Watcher { region: name, why }),
-    }
 }
 
 fn progress(region: &Standing<'_>, course: &Course<'_>) -> Progress {

@@ -10,7 +10,7 @@ use super::adoption::{Adoption, Wanted, adoption};
 use super::facts::{Content, Facts, State, Stored};
 use super::mark::{Mark, Phase};
 use super::recipe::Source;
-use super::{Destroy, Held, Observed, Request, Step, kind};
+use super::{Destroy, Held, Observed, Request, Step, Waiting, kind};
 
 /// One rotation, and the regions that take part in it.
 pub(super) struct Course<'a> {
@@ -154,6 +154,16 @@ impl<'a> Course<'a> {
     /// How far the region is that is farthest.
     pub(super) fn most(&self) -> usize {
         self.regions.iter().map(|region| region.stage).max().unwrap_or(0)
+    }
+
+    /// What is waited for until every pod of a region uses its document; nothing where every one does.
+    pub(super) fn awaited(&self, region: &Standing<'_>, phase: Phase) -> Option<Waiting> {
+        let name = region.name().to_owned();
+        match self.adoption(region) {
+            Ok(adoption) if adoption.complete() => None,
+            Ok(adoption) => Some(Waiting::Pods { region: name, phase, missing: adoption.missing }),
+            Err(why) => Some(Waiting::Watcher { region: name, why }),
+        }
     }
 
     /// How far the pods of a region are with its document; why that cannot be told.

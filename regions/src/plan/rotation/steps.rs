@@ -217,14 +217,10 @@ impl Steps<'_, '_> {
 
     /// Whether every pod of a region uses its document now; otherwise that is waited for.
     fn is_adopted(&mut self, region: &Standing<'_>, phase: Phase) -> bool {
-        let name = region.name().to_owned();
-        let waiting = match self.course.adoption(region) {
-            Ok(adoption) if adoption.complete() => return true,
-            Ok(adoption) => Waiting::Pods { region: name, phase, missing: adoption.missing },
-            Err(why) => Waiting::Watcher { region: name, why },
-        };
-        self.plan.waits.push(waiting);
-        false
+        let awaited = self.course.awaited(region, phase);
+        let adopted = awaited.is_none();
+        self.plan.waits.extend(awaited);
+        adopted
     }
 
     /// Waits for the regions that are left out. Whether there are any.
