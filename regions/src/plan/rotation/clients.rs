@@ -101,13 +101,11 @@ impl Kind for Clients {
     }
 
     fn lost(&self, there: &Facts, instead: &Facts, course: &Course<'_>) -> Vec<String> {
-        let (Content::Clients(there), Content::Clients(instead)) = (&there.content, &instead.content) else {
+        let (Content::Clients(there), Content::Clients(_)) = (&there.content, &instead.content) else {
             return vec!["a document that cannot be read".into()];
         };
-        let kept =
-            |client: &String, hash: &String| instead.get(client).is_some_and(|hashes| hashes.contains(hash));
         let lost = there.iter().filter(|(client, hashes)| {
-            hashes.iter().any(|hash| !kept(client, hash) && !is_only_pending(client, hash, course))
+            hashes.iter().any(|hash| !takes(instead, client, hash) && !is_only_pending(client, hash, course))
         });
         lost.map(|(client, _)| format!("a secret of the client {client}")).collect()
     }
@@ -210,16 +208,15 @@ fn hand(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Result<Opti
 /// Lets a client find its former secret again. Where it still finds that, it is written once more: a write of the new one
 /// that comes late is refused from then on.
 fn take_back(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Option<Step> {
-    let own = path(CLIENT, client);
+    let (own, mark) = (path(CLIENT, client), Mark::new(&course.id, Phase::Return));
     let stored = region.held.stored.get(&own)?;
-    let (version, facts) = stored.readable()?;
-    if course.wrote(facts) && facts.mark.as_ref().and_then(Mark::phase) == Some(Phase::Return) {
+    let (version, _) = stored.readable()?;
+    if region.has(&own, &mark) {
         return None;
     }
     match stored.history().find(|(_, facts)| !course.wrote(facts)) {
         Some((former, _)) => {
             let sources = vec![region.source_of(&own, former)];
-            let mark = Mark::new(&course.id, Phase::Return);
             Some(write(region, own, Recipe { sources, change: Change::Same, mark }))
         }
         None => region.destroy(&own, vec![version]),
@@ -245,16 +242,14 @@ fn new_hashes(course: &Course<'_>) -> Result<BTreeMap<String, String>, String> {
 fn both(course: &Course<'_>) -> Option<Source> {
     let phases = [Phase::Hand, Phase::Publish];
     let new = new_hashes(course);
-    let takes = |facts: &Facts| match (&facts.content, &new) {
-        (Content::Clients(clients), Ok(new)) => {
-            new.iter().all(|(client, hash)| clients.get(client).is_some_and(|hashes| hashes.contains(hash)))
-        }
-        _ => false,
+    let takes_all = |facts: &Facts| match &new {
+        Ok(new) => new.iter().all(|(client, hash)| takes(facts, client, hash)),
+        Err(_) => false,
     };
     let marked = |phase: Phase| {
         let mark = Mark::new(&course.id, phase);
         course.regions.iter().find_map(|region| {
-            let (version, _) = region.stored().marked(&mark).filter(|(_, facts)| takes(facts))?;
+            let (version, _) = region.stored().marked(&mark).filter(|(_, facts)| takes_all(facts))?;
             Some(region.source(version))
         })
     };
@@ -280,17 +275,20 @@ fn new_secret<'c>(client: &str, course: &'c Course<'_>) -> Option<(Source, &'c S
     })
 }
 
+/// Whether a document takes a client with a secret.
+fn takes(facts: &Facts, client: &str, hash: &String) -> bool {
+    let Content::Clients(clients) = &facts.content else { return false };
+    clients.get(client).is_some_and(|hashes| hashes.contains(hash))
+}
+
 /// The last stage whose document takes a client with a secret; nothing where none does. What somebody wrote over it counts
 /// by what it had been.
 fn taken_at(client: &str, hash: &String, course: &Course<'_>) -> Option<usize> {
-    let takes = |region: &&Standing<'_>| {
+    let taken = |region: &&Standing<'_>| {
         let own = region.stored().history().find(|(_, facts)| course.wrote(facts));
-        own.is_some_and(|(_, facts)| match &facts.content {
-            Content::Clients(clients) => clients.get(client).is_some_and(|hashes| hashes.contains(hash)),
-            _ => false,
-        })
+        own.is_some_and(|(_, facts)| takes(facts, client, hash))
     };
-    course.regions.iter().filter(takes).map(|region| region.stage).max()
+    course.regions.iter().filter(taken).map(|region| region.stage).max()
 }
 
 fn published(course: &Course<'_>) -> bool {

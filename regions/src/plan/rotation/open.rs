@@ -551,11 +551,9 @@ fn handed_out_only(course: &Course<'_>, region: &Standing<'_>) -> Option<Refusal
         region.name(),
         told.join(", ")
     );
-    let flags: Vec<String> = lost.iter().map(|id| format!("--give-up {id}")).collect();
-    let flags = flags.join(" ");
     let what =
         "write the document by hand with what they have found; or let it go, once they have other secrets";
-    Some(request.refuse(why, &[(what, flags.as_str())]))
+    Some(request.refuse(why, &[(what, giving_up(&lost).as_str())]))
 }
 
 /// Why keys that a restored region's pods show, and a document has not, cannot go; nothing where there are none.
@@ -585,13 +583,16 @@ fn shown_only(course: &Course<'_>, region: &Standing<'_>, source: &Source) -> Op
          (service_tokens_issued_total of those pods, by kid)",
         region.name()
     );
-    let flags: Vec<String> = lost.iter().map(|kid| format!("--give-up {kid}")).collect();
-    let flags = flags.join(" ");
     let what = format!(
         "let it go once none is left; while it still signs, drain {} and wait for that long first",
         region.name()
     );
-    Some(request.refuse(why, &[(what.as_str(), flags.as_str())]))
+    Some(request.refuse(why, &[(what.as_str(), giving_up(&lost).as_str())]))
+}
+
+/// The flags with which all of this is let go.
+fn giving_up(lost: &BTreeSet<&String>) -> String {
+    lost.iter().map(|what| format!("--give-up {what}")).collect::<Vec<_>>().join(" ")
 }
 
 /// What a region's document has that is in use, and another has not. What the rotation wrote itself it knows, unless it

@@ -13,6 +13,7 @@ use super::mark::{Mark, Phase};
 use super::notes::Note;
 use super::open::{ended, found};
 use super::standing::{Course, Standing};
+use super::steps::progress;
 use super::{Held, Observed, Plan, Progress, Refusal, Request, Step, Waiting};
 
 /// The phase that a document by hand is told as: it has taken the place of the former.
@@ -36,7 +37,8 @@ pub(super) fn plan(request: &Request, regions: &[Observed]) -> Plan {
         true => course.regions.iter().flat_map(under_way).collect(),
         false => Vec::new(),
     };
-    let progress = course.regions.iter().map(|region| progress(region, &course)).collect();
+    let by_hand = |region| Progress { phase: Some(BY_HAND), ..progress(&course, region) };
+    let progress = course.regions.iter().map(by_hand).collect();
     Plan { steps, waits, progress, ..Plan::default() }
 }
 
@@ -129,14 +131,4 @@ fn lacking(region: &Standing<'_>, course: &Course<'_>) -> Option<Refusal> {
         lost.join(", ")
     );
     Some(course.request.refuse(why, &[]))
-}
-
-fn progress(region: &Standing<'_>, course: &Course<'_>) -> Progress {
-    Progress {
-        region: region.name().to_owned(),
-        phase: Some(BY_HAND),
-        version: region.current.map(|(version, _)| version),
-        adopted: course.adoption(region).ok().map(|adoption| (adoption.adopted, adoption.total)),
-        settled: None,
-    }
 }

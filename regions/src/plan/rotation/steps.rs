@@ -55,7 +55,8 @@ fn is_pending(course: &Course<'_>) -> bool {
     course.regions.iter().any(|region| course.clients.iter().any(|client| pending(region, client)))
 }
 
-fn progress(course: &Course<'_>, region: &Standing<'_>) -> Progress {
+/// How far a region is.
+pub(super) fn progress(course: &Course<'_>, region: &Standing<'_>) -> Progress {
     let adoption = course.adoption(region).ok();
     Progress {
         region: region.name().to_owned(),
