@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -42,7 +43,8 @@ impl Default for Late {
 struct Counts {
     kinds: BTreeMap<Kind, u64>,
     failed: u64,
-    failures: Vec<String>,
+    /// With the time at which each first was.
+    failures: Vec<(String, Timestamp)>,
     /// In microseconds, of the requests that were answered.
     latencies: Vec<u32>,
     apart: Apart,
@@ -68,7 +70,7 @@ pub struct Figures {
     pub by_kind: BTreeMap<Kind, u64>,
     /// Those that failed.
     pub failed: u64,
-    /// Some of these, word for word.
+    /// Some of these, word for word, each with the time of the first like it.
     pub failures: Vec<String>,
     /// Those that met a pod which was down on purpose.
     pub counted_apart: Apart,
@@ -129,8 +131,8 @@ impl Tally {
         counts.failed += 1;
         let failure = format!("{kind:?}: {failure}").to_lowercase();
         // Each once, so that many of one sort do not hide another.
-        if counts.failures.len() < KEPT && !counts.failures.contains(&failure) {
-            counts.failures.push(failure);
+        if counts.failures.len() < KEPT && counts.failures.iter().all(|(kept, _)| *kept != failure) {
+            counts.failures.push((failure, Timestamp::now()));
         }
     }
 
@@ -170,7 +172,8 @@ impl Tally {
                 figures.requests += number;
             }
             figures.failed += counts.failed;
-            figures.failures.extend(counts.failures.iter().cloned());
+            let failures = counts.failures.iter();
+            figures.failures.extend(failures.map(|(failure, at)| format!("{failure} (at {at:.3})")));
             figures.counted_apart.answered += counts.apart.answered;
             figures.counted_apart.failed += counts.apart.failed;
             latencies.extend_from_slice(&counts.latencies);
@@ -223,7 +226,7 @@ mod tests {
         tally.note(Kind::Token, during, Ok(()));
         tally.note(Kind::Token, Instant::now(), Err("after".to_owned()));
         let figures = tally.figures();
-        assert_eq!(figures.failures, ["token: before", "token: after"]);
+        assert_eq!(sorts(&figures), ["token: before", "token: after"]);
         assert_eq!(figures.counted_apart, Apart { answered: 1, failed: 1 });
     }
 
@@ -234,10 +237,12 @@ mod tests {
             tally.note(Kind::Region, Instant::now(), Err(failure.to_owned()));
         }
         let figures = tally.figures();
-        assert_eq!(
-            (figures.failed, figures.failures),
-            (7, vec!["region: 500".into(), "region: reset".into()])
-        );
+        assert_eq!((figures.failed, sorts(&figures)), (7, vec!["region: 500", "region: reset"]));
+    }
+
+    /// The failures without their times.
+    fn sorts(figures: &Figures) -> Vec<&str> {
+        figures.failures.iter().map(|failure| failure.split_once(" (at 2").unwrap().0).collect()
     }
 
     #[test]

@@ -106,6 +106,8 @@ impl Spec {
             "localStorageCapacityIsolation": false, "failSwapOn": false,
             // What the kernel does for the whole machine is not a node's to change.
             "protectKernelDefaults": true,
+            // The disk is the whole machine's: a node that evicts its pods cannot make room on it.
+            "evictionHard": {"memory.available": "100Mi"},
             "authentication": {
                 "anonymous": {"enabled": false}, "webhook": {"enabled": true}, "x509": {"clientCAFile": authority},
             },

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use local_region::load::{Figures, Load, Target};
 use local_region::wait::wait_until;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::world::World;
@@ -18,6 +19,9 @@ const RATE: u32 = 200;
 /// When an answer counts as lost. Everything runs on the same few processors as the load itself; how fast answers
 /// come is the benchmark's to say.
 const LATE: Duration = Duration::from_secs(15);
+
+/// What happened to the objects of the service.
+const EVENTS: &str = "/api/v1/namespaces/meridian/events";
 
 /// Until enough requests have come due after what was to happen has happened.
 const ENOUGH: Duration = Duration::from_secs(120);
@@ -36,6 +40,9 @@ pub(crate) async fn nobody_notices_with<T>(
 ) -> T {
     let (happened, load) = under_load(world, what, happens).await;
     let (figures, refusals) = (Figures::of(&load), load.verdicts.refusals());
+    if figures.failed > 0 {
+        tell_events(world).await;
+    }
     assert_eq!((figures.failed, figures.failures), (0, Vec::new()));
     assert_eq!(refusals, Vec::<String>::new());
     happened
@@ -69,6 +76,30 @@ pub(crate) async fn under_load<T>(
     );
     assert!(load.verdicts.verified() > 0);
     (happened, load)
+}
+
+/// Prints what the clusters say that happened, the last of it last, to be held against the times of what was lost.
+async fn tell_events(world: &World) {
+    for place in world.places() {
+        let events = place.get(EVENTS).await;
+        let mut lines: Vec<String> = events["items"].as_array().into_iter().flatten().map(line).collect();
+        lines.sort_unstable();
+        println!("events of {}:\n  {}", place.region.name, lines.join("\n  "));
+    }
+}
+
+fn line(event: &Value) -> String {
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+    let last = text("/series/lastObservedTime").or(text("/lastTimestamp")).or(text("/eventTime"));
+    let of = |pointer: &str| text(pointer).unwrap_or("-");
+    format!(
+        "{} {} {} {}: {}",
+        last.unwrap_or("-"),
+        of("/involvedObject/kind"),
+        of("/involvedObject/name"),
+        of("/reason"),
+        of("/message")
+    )
 }
 
 /// Waits until so many requests have come due since the load began.
