@@ -123,7 +123,8 @@ pub(crate) async fn measure(real: &Real, arguments: &Arguments) -> Result<Value>
 }
 
 /// The rows of a verb by the number of regions, and what each further region costs from one number to the next: the same
-/// everywhere where the cost is linear.
+/// everywhere where the cost is linear. A keyset's rotation looks at every region again and again while tokens live, and
+/// lasts longer where there are more regions: so it also has what each region costs in each second.
 fn by_size(verb: Verb, runs: &BTreeMap<(Verb, usize), Vec<Spent>>) -> Value {
     let own: Vec<(usize, &Vec<Spent>)> =
         runs.iter().filter(|((of, _), _)| *of == verb).map(|((_, size), runs)| (*size, runs)).collect();
@@ -131,6 +132,11 @@ fn by_size(verb: Verb, runs: &BTreeMap<(Verb, usize), Vec<Spent>>) -> Value {
     for (size, runs) in &own {
         println!("{}, {size} regions: {}", verb.name(), shown(runs));
         all.insert(format!("{size} regions"), shown(runs));
+        if verb == Verb::Keyset {
+            let each = median(runs, |spent| spent.processor() / spent.took() * 1e3) / *size as f64;
+            println!("{}, {size} regions: {each:.3} ms of a processor a second for each", verb.name());
+            all.insert(format!("{size} regions, processor of each in a second, ms"), json!(each));
+        }
     }
     for pair in own.windows(2) {
         let [(few, cheap), (many, dear)] = pair else { continue };
@@ -309,5 +315,13 @@ mod tests {
         let shown = by_size(Verb::Status, &runs);
         let each = &shown["each further region from 10 to 50"];
         assert_eq!(each, &json!({"took, ms": 2.0, "processor, ms": 2.0, "peak, KiB": 2048.0}));
+    }
+
+    #[test]
+    fn a_rotation_that_waits_costs_each_region_its_share_of_a_second() {
+        let one = json!({"took_ms": 12_000.0, "user_ms": 300.0, "system_ms": 60.0, "peak_kib": 1024.0});
+        let spent: Vec<Spent> = vec![serde_json::from_value(one).unwrap()];
+        let shown = by_size(Verb::Keyset, &BTreeMap::from([((Verb::Keyset, 10), spent)]));
+        assert_eq!(shown["10 regions, processor of each in a second, ms"], json!(3.0));
     }
 }
