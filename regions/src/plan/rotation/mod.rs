@@ -14,6 +14,7 @@ pub mod kind;
 pub mod mark;
 pub mod notes;
 mod open;
+mod place;
 pub mod recipe;
 mod refusals;
 mod settle;
