@@ -88,6 +88,9 @@ fn strike(world: &World) {
         (15, _) if world.one_in(2) => restore(world, place),
         (16, _) if world.one_in(2) => hand::write(world, place),
         (17, Some(uid)) => reuse_address(world, place, &uid),
+        (18, Some(uid)) => for_a_while(world, "a service cannot be asked", 120_000, move |world, broken| {
+            pods::with(world, place, &uid, |pod| pod.mute = broken);
+        }),
         _ => {}
     }
 }
@@ -180,7 +183,7 @@ pub(crate) fn heal(world: &World) {
         (region.api, region.watcher, region.reachable, region.vault.up) = (true, true, true, true);
         for pod in &mut region.pods {
             (pod.cut_from_vault, pod.cut_from_watcher, pod.lies, pod.stuck) = (false, false, false, false);
-            (pod.terminating, pod.address_of) = (false, None);
+            (pod.terminating, pod.address_of, pod.mute) = (false, None, false);
             pod.nudged.notify_one();
         }
     }

@@ -30,6 +30,8 @@ pub(crate) struct Pod {
     pub(crate) cut_from_watcher: bool,
     /// Whether its service says that it uses what it does not.
     pub(crate) lies: bool,
+    /// Whether the watcher cannot ask its service.
+    pub(crate) mute: bool,
     /// Whether its service uses nothing new.
     pub(crate) stuck: bool,
     /// Another pod that answers at its address.
@@ -79,6 +81,7 @@ pub(crate) fn start(world: &World, region: usize) {
             cut_from_vault: false,
             cut_from_watcher: false,
             lies: false,
+            mute: false,
             stuck: false,
             address_of: None,
             nudged: Rc::default(),

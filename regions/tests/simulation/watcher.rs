@@ -170,5 +170,15 @@ fn answer(pod: &Pod) -> Answer {
             used.map(|(version, _)| (SECRET.to_owned(), version.created_seconds())).into_iter().collect();
         Service { kids, documents, created, ready: used.is_some(), ..Service::default() }
     });
-    Answer { agent: Some(status), agent_error: None, service, service_error: None }
+    let service_error = is_mute(pod).then(|| "no answer within 1 s".to_owned());
+    let service = service.filter(|_| service_error.is_none());
+    Answer { agent: Some(status), agent_error: None, service, service_error }
+}
+
+/// Whether a pod's service cannot be asked now. One that has acknowledged what it does not use always can: nothing else
+/// says so of a secret that shows nowhere.
+fn is_mute(pod: &Pod) -> bool {
+    let acknowledged = pod.agent.instance.as_ref().and_then(|(_, adopted)| *adopted);
+    let used = pod.service.as_ref().and_then(|service| service.used.as_ref()).map(|(version, _)| *version);
+    pod.mute && !pod.lies && (acknowledged.is_none() || acknowledged == used)
 }
