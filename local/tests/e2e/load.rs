@@ -39,13 +39,18 @@ pub(crate) async fn nobody_notices_with<T>(
     happens: impl AsyncFnOnce(Arc<Load>) -> T,
 ) -> T {
     let (happened, load) = under_load(world, what, happens).await;
-    let (figures, refusals) = (Figures::of(&load), load.verdicts.refusals());
+    nothing_is_lost(world, &load).await;
+    happened
+}
+
+/// Sees that every request was answered, and every token verified.
+pub(crate) async fn nothing_is_lost(world: &World, load: &Load) {
+    let (figures, refusals) = (Figures::of(load), load.verdicts.refusals());
     if figures.failed > 0 {
         tell_events(world).await;
     }
     assert_eq!((figures.failed, figures.failures), (0, Vec::new()));
     assert_eq!(refusals, Vec::<String>::new());
-    happened
 }
 
 /// Lets something happen while clients ask, tells what they saw, and gives them.
