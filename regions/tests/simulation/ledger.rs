@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use regions::catalogue::types::SecretKind;
 use regions::plan::rotation::times::Times;
+use regions::plan::view;
 use regions::vault::kv::Document;
 use secrets_agent_client::Version;
 use serde_json::Value;
@@ -173,6 +174,19 @@ impl Ledger {
             {
                 let what = format!("{} is said to use {version} and uses {used}", pod.name);
                 self.violation(what);
+            }
+        }
+    }
+
+    /// A watcher has looked at a region's pods: every one is told of that was there when the last of them answered. One
+    /// that is left out counts nowhere, whatever it uses.
+    pub(crate) fn looked(&mut self, region: &RegionState, answered: Duration, told: &[view::Pod]) {
+        for pod in region.pods.iter().filter(|pod| pod.born < answered) {
+            if !told.iter().any(|told| told.uid == pod.uid) {
+                self.violation(format!(
+                    "{} was there in {}, and is left out of a look",
+                    pod.name, region.name
+                ));
             }
         }
     }

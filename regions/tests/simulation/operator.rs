@@ -1,7 +1,7 @@
 //! Operators, who run the real executor, are interrupted, and do what it tells them; and clients, who look for their
 //! secrets now and then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use regions::catalogue::types::{Generator, SecretKind};
@@ -33,6 +33,8 @@ pub(crate) struct Operator {
     restored: BTreeSet<String>,
     give_up: BTreeSet<String>,
     runs: u32,
+    /// How often he has taken each way.
+    tried: BTreeMap<String, u32>,
 }
 
 /// Hears what a run says, and notes what it claims.
@@ -127,15 +129,19 @@ impl Operator {
         if refused.iter().any(|refusal| !refusal.ways.is_empty()) {
             (self.id, self.overwrite, self.restored) = (None, BTreeSet::new(), BTreeSet::new());
         }
-        // Of several ways to the same end, the first or the second; and any, where none has led on for long.
+        // Of several ways to the same end, the first or the second; and where none has led on for long, what was tried
+        // least.
         let weary = self.runs > 8 && !world.get().chaos;
-        let which = if weary { world.get().rng.usize(0..60) } else { usize::from(world.one_in(3)) };
+        let which = usize::from(world.one_in(3));
         for refusal in refused {
+            let tried = |way: &&String| self.tried.get(*way).copied().unwrap_or_default();
             let way = match weary {
-                true => refusal.ways.get(which % refusal.ways.len().max(1)),
+                true => refusal.ways.iter().min_by_key(tried),
                 false => refusal.ways.get(which).or(refusal.ways.first()),
             };
-            way.into_iter().for_each(|way| self.take(world, way));
+            let Some(way) = way else { continue };
+            *self.tried.entry(way.clone()).or_default() += 1;
+            self.take(world, way);
         }
         let by_hand = ["is published in it", "are not the same"];
         if refused.iter().any(|refusal| by_hand.iter().any(|words| refusal.why.contains(words))) {

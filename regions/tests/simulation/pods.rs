@@ -20,6 +20,7 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(crate) struct Pod {
     pub(crate) name: String,
     pub(crate) uid: String,
+    pub(crate) born: Duration,
     pub(crate) phase: &'static str,
     pub(crate) terminating: bool,
     pub(crate) agent: Agent,
@@ -74,6 +75,7 @@ pub(crate) fn start(world: &World, region: usize) {
         let pod = Pod {
             name: name.clone(),
             uid: uid.clone(),
+            born: inner.now(),
             phase: "Pending",
             terminating: false,
             agent: Agent { start: Timestamp::UNIX_EPOCH, held: None, error: None, instance: None },

@@ -1,5 +1,6 @@
 //! Each region's watcher: it sees what its Vault holds, nudges agents, and looks at pods by the real round.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -55,8 +56,11 @@ pub(crate) async fn view(world: &World, region: usize) -> Result<View, String> {
     }
     let began = world.get().clock(region);
     poll(world, region).await;
-    let pods = look(&Pods { world: world.clone(), region }).await?;
-    let inner = world.get();
+    let asked = Pods { world: world.clone(), region, answered: Cell::default() };
+    let pods = look(&asked).await?;
+    let mut inner = world.get();
+    let inner = &mut *inner;
+    inner.ledger.looked(&inner.regions[region], asked.answered.get(), &pods);
     let state = &inner.regions[region];
     let current = state.vault.current(PATH);
     let secret = Secret {
@@ -83,6 +87,8 @@ pub(crate) async fn view(world: &World, region: usize) -> Result<View, String> {
 struct Pods {
     world: World,
     region: usize,
+    /// When the last of them answered.
+    answered: Cell<Duration>,
 }
 
 impl Workload for Pods {
@@ -105,6 +111,14 @@ impl Workload for Pods {
     }
 
     async fn ask(&self, member: &Member) -> Answer {
+        let answer = self.answer(member).await;
+        self.answered.set(self.world.get().now());
+        answer
+    }
+}
+
+impl Pods {
+    async fn answer(&self, member: &Member) -> Answer {
         sleep(self.world.between(1, 50)).await;
         if self.world.fault("a pod answers slowly", 20) {
             sleep(self.world.between(50, 900)).await;
