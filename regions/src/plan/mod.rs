@@ -204,10 +204,8 @@ fn run_steps(snapshot: &Snapshot, run: &Run, unchanged: bool, now: Timestamp) ->
     // the history as it is.
     let goes_on = |state| matches!(state, State::Applying | State::Baking | State::Failed);
     let current = newest.filter(|stored| goes_on(stored.record.state));
-    let others = snapshot.records.iter().skip(usize::from(current.is_some()));
-    let unfinished = others.filter(|stored| stored.record.state.is_open());
-    let mut first: Vec<Step> = unfinished.cloned().map(Step::CloseRecord).collect();
-    first.push(begin(snapshot, run, current, now));
+    let mut first = vec![begin(snapshot, run, current, now)];
+    first.extend(replaced(snapshot, current.map(|stored| stored.record.number)));
     let end = if run.bakes { State::Baking } else { State::Applied };
     (first, Some(Step::FinishRecord(end)))
 }
@@ -217,11 +215,19 @@ fn undo_steps(snapshot: &Snapshot, number: u64, why: &str) -> (Vec<Step>, Option
     let failed = snapshot.records.iter().find(|stored| stored.record.number == number);
     match failed.filter(|stored| stored.record.state != State::Undone) {
         Some(stored) => {
-            let mark = Step::MarkUndoing { stored: Box::new(stored.clone()), why: why.to_owned() };
-            (vec![mark], Some(Step::FinishRecord(State::Undone)))
+            let mut first = vec![Step::MarkUndoing { stored: Box::new(stored.clone()), why: why.to_owned() }];
+            first.extend(replaced(snapshot, Some(number)));
+            (first, Some(Step::FinishRecord(State::Undone)))
         }
         None => (Vec::new(), None),
     }
+}
+
+/// Closes what other runs left open, once the record that takes its place is open: a region whose objects are about to
+/// change has an open record at every moment, so that whoever settles it finds it.
+fn replaced(snapshot: &Snapshot, by: Option<u64>) -> impl Iterator<Item = Step> {
+    let others = snapshot.records.iter().filter(move |stored| Some(stored.record.number) != by);
+    others.filter(|stored| stored.record.state.is_open()).cloned().map(Step::CloseRecord)
 }
 
 fn begin(snapshot: &Snapshot, run: &Run, current: Option<&Stored>, now: Timestamp) -> Step {

@@ -119,6 +119,10 @@ impl Region {
         }
     }
 
+    fn states(&self) -> Vec<State> {
+        self.records.iter().map(|stored| stored.record.state).collect()
+    }
+
     fn promote(&mut self, release: u64, objects: &[(&str, u64)]) -> Plan {
         let plan = plan(&self.snapshot(release, objects), Timestamp::UNIX_EPOCH).unwrap();
         self.carry_out(&plan, usize::MAX);
@@ -184,8 +188,25 @@ fn a_killed_run_of_another_release_is_closed() {
     let killed = plan(&region.snapshot(2, &[("a", 2)]), Timestamp::UNIX_EPOCH).unwrap();
     region.carry_out(&killed, 1);
     region.promote(3, &[("a", 3)]);
-    let states: Vec<State> = region.records.iter().map(|stored| stored.record.state).collect();
-    assert_eq!(states, [State::Applied, State::Failed, State::Applied]);
+    assert_eq!(region.states(), [State::Applied, State::Failed, State::Applied]);
+}
+
+#[test]
+fn a_region_about_to_change_has_an_open_record_at_every_moment() {
+    let mut region = Region::default();
+    region.promote(1, &[("a", 1)]);
+    let killed = plan(&region.snapshot(2, &[("a", 2)]), Timestamp::UNIX_EPOCH).unwrap();
+    region.carry_out(&killed, 2);
+    let other = plan(&region.snapshot(3, &[("a", 3)]), Timestamp::UNIX_EPOCH).unwrap();
+    let names: Vec<&str> = other.steps.iter().map(name).collect();
+    assert_eq!(names, ["begin", "close", "apply", "finish"]);
+    // Killed between the two, and taken back: nothing stays open beneath.
+    region.carry_out(&other, 1);
+    let mut back = region.snapshot(1, &[("a", 1)]);
+    back.wanted.intent = Intent::Undo { number: 3, why: "w".into() };
+    let back = plan(&back, Timestamp::UNIX_EPOCH).unwrap();
+    region.carry_out(&back, usize::MAX);
+    assert_eq!(region.states(), [State::Undone, State::Failed, State::Applied]);
 }
 
 #[test]

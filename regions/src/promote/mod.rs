@@ -88,6 +88,7 @@ pub async fn run(args: &Args, environment: &Environment, quiet: bool, stop: watc
     let course = Course {
         environment,
         how: &args.how,
+        aim: Aim::Release,
         gates: environment.gates.clone(),
         places: environment.places(),
     };
@@ -115,6 +116,7 @@ pub async fn run(args: &Args, environment: &Environment, quiet: bool, stop: watc
 struct Course<'a> {
     environment: &'a Environment,
     how: &'a args::How,
+    aim: Aim,
     gates: Gates,
     /// Names of waves, and the places of their regions.
     places: Vec<(String, Vec<usize>)>,
@@ -142,7 +144,7 @@ impl Course<'_> {
             regions: &regions,
             waves: self.places,
             work,
-            aim: Aim::Release,
+            aim: self.aim,
             promotion: name(),
             limits: limits(self.how),
             gates: self.gates,

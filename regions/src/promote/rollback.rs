@@ -4,6 +4,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::watch;
 
 use super::args::How;
+use super::carry::Aim;
 use super::prepare::{Prepared, Refusal, prepare_back};
 use super::report::{Ending, Report};
 use super::targets::Environment;
@@ -95,7 +96,8 @@ pub async fn run(args: &Args, environment: &Environment, quiet: bool, stop: watc
     // What ran there needs no new proof, and whoever goes back is in a hurry: all regions at once.
     let gates = Gates { time: Duration::ZERO, samples: 0, ..environment.gates.clone() };
     let places = vec![("back".to_owned(), (0..prepared.len()).collect())];
-    Course { environment, how: &args.how, gates, places }.run(prepared, &mut report, stop, &progress).await;
+    let course = Course { environment, how: &args.how, aim: Aim::Back, gates, places };
+    course.run(prepared, &mut report, stop, &progress).await;
     report.next = Some(match report.outcome {
         Ending::Done | Ending::NoChange => format!("regions status --env {}", environment.name),
         Ending::Undone => format!("regions history --env {}", environment.name),

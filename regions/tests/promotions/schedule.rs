@@ -39,7 +39,13 @@ async fn schedule(seed: u64) -> Result<BTreeMap<&'static str, u64>, Vec<String>>
         world.breaks(format!("a good first release came to {first:?}"));
     }
     world.serves.set(true);
-    let release = made(2, &world, &mut random);
+    // A digest means one thing for good: each release that is made has its own.
+    let mut number = 1;
+    let mut made = |random: &mut fastrand::Rng| {
+        number += 1;
+        made(number, &world, random)
+    };
+    let release = made(&mut random);
     if !release.faults.is_empty() {
         world.meets("a release that is not good");
     }
@@ -59,7 +65,7 @@ async fn schedule(seed: u64) -> Result<BTreeMap<&'static str, u64>, Vec<String>>
             futures_util::future::join(own, outage).await;
         } else if random.f64() < 0.3 {
             world.meets("two operators at once");
-            let other = if random.bool() { release.clone() } else { made(3, &world, &mut random) };
+            let other = if random.bool() { release.clone() } else { made(&mut random) };
             let later = Duration::from_millis(random.u64(0..15_000));
             let (fates, ids) = ([fate(&mut random), fate(&mut random)], [next_id(), next_id()]);
             let [mine, theirs] = fates;
@@ -78,21 +84,19 @@ async fn schedule(seed: u64) -> Result<BTreeMap<&'static str, u64>, Vec<String>>
     }
     // Nothing goes wrong any more: the same command, or one that ends what was left.
     let settles = random.f64() < 0.3;
-    let mut last = None;
+    let good = release.faults.is_empty();
+    let (mut last, mut undone) = (None, false);
     for _ in 0..MORE {
         last = run(&world, next_id(), (!settles).then_some(&release), Fate::default()).await;
-        if matches!(
-            &last,
-            Some(
-                Outcome::Ended(End::Done | End::NoChange | End::Undone | End::Refused, _) | Outcome::Nothing
-            )
-        ) {
-            break;
+        match &last {
+            // It ends what had failed before, once; then the release is tried anew.
+            Some(Outcome::Ended(End::Undone, _)) if good && !settles && !undone => undone = true,
+            Some(Outcome::Ended(End::Incomplete, _) | Outcome::Locked(..) | Outcome::Unable(_)) | None => {}
+            Some(Outcome::Ended(..) | Outcome::Nothing) => break,
         }
     }
     sleep(Duration::from_secs(60)).await;
     world.ended();
-    let good = release.faults.is_empty();
     match &last {
         Some(Outcome::Nothing) if settles => {}
         Some(Outcome::Ended(End::Done | End::NoChange | End::Undone, _)) if settles => {}

@@ -50,10 +50,28 @@ pub fn of(records: &[Stored], wanted: &Wanted, promotion: &str, writes: bool, fa
     }
 }
 
+/// How a region stands in which the release cannot be applied, since something speaks against it: what the promotion
+/// has begun there goes all the same.
+pub fn refused(records: &[Stored], promotion: &str, why: String) -> Standing {
+    match part_of(records, promotion) {
+        Some(record) if record.state.is_open() => Standing::Bad(why),
+        _ => Standing::Refused(why),
+    }
+}
+
 /// The newest record of a region, where it is of this promotion.
 fn part_of<'a>(records: &'a [Stored], promotion: &str) -> Option<&'a Record> {
     let newest = &records.first()?.record;
     (newest.promotion.as_deref() == Some(promotion)).then_some(newest)
+}
+
+/// The record of what a region runs: where the newest was undone, the one before it.
+fn runs(records: &[Stored]) -> Option<&Record> {
+    let newest = &records.first()?.record;
+    if newest.state != State::Undone {
+        return Some(newest);
+    }
+    records.iter().map(|stored| &stored.record).find(|record| Some(record.number) == newest.former)
 }
 
 /// What a promotion left that was killed or cancelled: its name, and how each region stands when it is settled.
@@ -68,8 +86,7 @@ pub fn settle(regions: &[&[Stored]]) -> Option<(String, Vec<Standing>)> {
     };
     // What ran the release before is as good as what got it.
     let stays = |records: &&[Stored]| {
-        records.first().is_some_and(|stored| {
-            let record = &stored.record;
+        runs(records).is_some_and(|record| {
             good(record) || (record.state == State::Applied && record.release.digest == open.release.digest)
         })
     };
@@ -179,5 +196,28 @@ mod tests {
             Some(vec![Standing::Undone, Standing::Bad(UNFINISHED.into())])
         );
         assert_eq!(settled(&[old(), vec![]]), None);
+    }
+
+    #[test]
+    fn what_ran_before_another_promotion_was_undone_counts_as_what_runs() {
+        let mut undone = stored("c", "q", State::Undone);
+        (undone.record.number, undone.record.former) = (3, Some(2));
+        let settled = |below: Stored| {
+            let eu = [undone.clone(), below];
+            settle(&[&eu[..], &[passed("a", "p")][..]]).map(|(_, standings)| standings)
+        };
+        let stays = Some(vec![Standing::Runs, Standing::Passed]);
+        assert_eq!(settled(stored("a", "p", State::Applied)), stays);
+        let goes = Some(vec![Standing::Untouched, Standing::Bad(UNFINISHED.into())]);
+        assert_eq!(settled(stored("b", "o", State::Applied)), goes);
+    }
+
+    #[test]
+    fn what_was_begun_goes_where_something_speaks_against_the_release() {
+        let why = || "a conflict".to_owned();
+        let refused = |stored: Stored| refused(&[stored], "p", why());
+        assert_eq!(refused(stored("a", "p", State::Baking)), Standing::Bad(why()));
+        assert_eq!(refused(stored("a", "p", State::Undone)), Standing::Refused(why()));
+        assert_eq!(refused(stored("a", "other", State::Baking)), Standing::Refused(why()));
     }
 }

@@ -10,7 +10,7 @@ use crate::execute::{AWAY, LOOK};
 use crate::plan::gate::Watch;
 use crate::plan::gate::sample::Sample;
 use crate::plan::object::ObjectRef;
-use crate::plan::promotion::{Standing, standing};
+use crate::plan::promotion::standing;
 use crate::plan::record::{Intent, Run, Wanted};
 use crate::plan::{Plan, Stored, plan};
 use crate::promote::region::Region;
@@ -23,22 +23,20 @@ impl<R: Region> Carry<'_, R> {
             Err(error) => {
                 let status = error.cause.status().map(|status| status.code);
                 let text = error.to_string();
-                *self.ends.borrow_mut() =
-                    Some(if status == Some(409) { Ends::Lost(text) } else { Ends::Unable(text) });
-                return;
+                return self.ends(if status == Some(409) { Ends::Lost(text) } else { Ends::Unable(text) });
             }
         };
         match self.job.aim {
             Aim::Settle => self.settle(&records),
-            Aim::Release => self.release(&records).await,
+            Aim::Release => self.release(records).await,
+            Aim::Back => self.looked_at(&records).await,
         }
     }
 
     fn settle(&self, records: &[Vec<Stored>]) {
         let records: Vec<&[Stored]> = records.iter().map(Vec::as_slice).collect();
         let Some((promotion, standings)) = standing::settle(&records) else {
-            *self.ends.borrow_mut() = Some(Ends::Nothing);
-            return;
+            return self.ends(Ends::Nothing);
         };
         *self.promotion.borrow_mut() = promotion;
         for (place, standing) in standings.into_iter().enumerate() {
@@ -46,14 +44,32 @@ impl<R: Region> Carry<'_, R> {
         }
     }
 
-    async fn release(&self, records: &[Vec<Stored>]) {
-        let wanted = || {
-            records
-                .iter()
-                .zip(&self.job.work)
-                .filter_map(|(records, work)| Some((records.as_slice(), &work.as_ref()?.wanted)))
-        };
-        if let Some(open) = standing::open(wanted()) {
+    async fn release(&self, mut records: Vec<Vec<Stored>>) {
+        while self.open(&records).is_none() && self.finish_others(&records).await {
+            if self.ends.borrow().is_some() {
+                return;
+            }
+            let regions = self.job.regions.iter();
+            records =
+                match try_join_all(regions.map(|region| patiently(async || region.records().await))).await {
+                    Ok(records) => records,
+                    Err(error) => return self.ends(Ends::Unable(error.to_string())),
+                };
+        }
+        self.looked_at(&records).await;
+    }
+
+    /// The promotion of this release that is open, and is gone on with.
+    fn open(&self, records: &[Vec<Stored>]) -> Option<String> {
+        let wanted = records.iter().zip(&self.job.work);
+        let wanted = wanted.filter_map(|(records, work)| Some((records.as_slice(), &work.as_ref()?.wanted)));
+        standing::open(wanted)
+    }
+
+    /// Finds out how each region stands. A region that does not say ends the run: nothing was written yet, and what
+    /// another run left there is not to be taken back for a call that was lost.
+    async fn looked_at(&self, records: &[Vec<Stored>]) {
+        if let Some(open) = self.open(records) {
             *self.promotion.borrow_mut() = open;
         }
         let promotion = self.promotion.borrow().clone();
@@ -62,7 +78,8 @@ impl<R: Region> Carry<'_, R> {
         for ((place, records), planned) in records.iter().enumerate().zip(planned) {
             let standing = match planned {
                 Ok((plan, wanted)) => standing::of(records, &wanted, &promotion, plan.writes(), failed),
-                Err(why) => Standing::Refused(why),
+                Err(NoPlan::Away(why)) => return self.ends(Ends::Unable(why)),
+                Err(NoPlan::Refused(why)) => standing::refused(records, &promotion, why),
             };
             self.stands(place, standing);
         }
@@ -77,38 +94,86 @@ impl<R: Region> Carry<'_, R> {
     }
 
     /// What is to be done in a region, as it is now.
-    pub(super) async fn planned(&self, place: usize) -> Result<(Plan, Wanted), String> {
+    pub(super) async fn planned(&self, place: usize) -> Result<(Plan, Wanted), NoPlan> {
         let region = &self.job.regions[place];
-        let none = || format!("{}: nothing is known of what it should run", region.name());
+        let none = || NoPlan::Refused(format!("{}: nothing is known of what it should run", region.name()));
         let work = self.job.work[place].as_ref().ok_or_else(none)?;
         let mut wanted = work.wanted.clone();
         if let Intent::Run(run) = wanted.intent {
             let promotion = Some(self.promotion.borrow().clone());
             wanted.intent = Intent::Run(Run { promotion, bakes: true, ..run });
         }
-        let snapshot = region.observe(work.objects.clone(), wanted.clone()).await;
-        let snapshot = snapshot.map_err(|errors| lines(&errors))?;
+        let snapshot = patiently(async || region.observe(work.objects.clone(), wanted.clone()).await).await;
+        let snapshot = snapshot.map_err(|errors| {
+            let away = errors.is_transient();
+            let why = lines(&errors);
+            if away { NoPlan::Away(why) } else { NoPlan::Refused(why) }
+        })?;
         let plan = plan(&snapshot, Timestamp::now()).map_err(|conflicts| {
-            format!(
+            NoPlan::Refused(format!(
                 "{}: others own fields that the release would change: {}",
                 region.name(),
                 lines(&conflicts)
-            )
+            ))
         })?;
         Ok((plan, wanted))
     }
+
+    /// Ends the run between two steps.
+    pub(super) fn ends(&self, ends: Ends) {
+        *self.ends.borrow_mut() = Some(ends);
+    }
 }
 
-/// Stamps all that a region's records name, and gives the records as they are then. A region that is away for a moment
-/// is waited for: nothing was written yet, and everything may be done twice.
-async fn stamped<R: Region>(region: &R) -> Result<Vec<Stored>, ClusterError> {
+/// Why there is no plan for a region.
+pub(super) enum NoPlan {
+    /// It does not answer.
+    Away(String),
+    /// Something speaks against it.
+    Refused(String),
+}
+
+impl NoPlan {
+    /// Why, in words.
+    pub(super) fn why(self) -> String {
+        match self {
+            Self::Away(why) | Self::Refused(why) => why,
+        }
+    }
+}
+
+/// Errors of calls, any of which may have come from a region that is away for a moment.
+pub(super) trait Passing {
+    /// Whether the same call may go well a moment later.
+    fn is_transient(&self) -> bool;
+}
+
+impl Passing for ClusterError {
+    fn is_transient(&self) -> bool {
+        self.cause.is_transient()
+    }
+}
+
+impl Passing for Vec<ClusterError> {
+    fn is_transient(&self) -> bool {
+        self.iter().any(Passing::is_transient)
+    }
+}
+
+/// Makes a call again while its region is away for a moment: it may be made twice.
+pub(super) async fn patiently<T, E: Passing>(call: impl AsyncFn() -> Result<T, E>) -> Result<T, E> {
     let since = Instant::now();
     loop {
-        match stamp(region).await {
-            Err(error) if error.cause.is_transient() && since.elapsed() < AWAY => sleep(LOOK).await,
+        match call().await {
+            Err(error) if error.is_transient() && since.elapsed() < AWAY => sleep(LOOK).await,
             answer => return answer,
         }
     }
+}
+
+/// Stamps all that a region's records name, and gives the records as they are then.
+async fn stamped<R: Region>(region: &R) -> Result<Vec<Stored>, ClusterError> {
+    patiently(async || stamp(region).await).await
 }
 
 async fn stamp<R: Region>(region: &R) -> Result<Vec<Stored>, ClusterError> {

@@ -2,6 +2,7 @@
 
 mod bake;
 mod begin;
+mod left;
 mod step;
 mod watches;
 
@@ -31,6 +32,8 @@ use watches::Watches;
 pub enum Aim {
     /// Every region is to run a release.
     Release,
+    /// These regions, which may not be all, are to run again what ran there once.
+    Back,
     /// What a run left that was killed or cancelled is to be finished.
     Settle,
 }
@@ -93,6 +96,22 @@ pub struct Fate {
     pub waits: Waits,
 }
 
+impl Fate {
+    /// That of a region in which nothing was done yet.
+    fn new() -> Self {
+        Self {
+            standing: Standing::Untouched,
+            wrote: false,
+            pods: None,
+            readings: Vec::new(),
+            breaches: Vec::new(),
+            why: None,
+            after_s: None,
+            waits: Waits::default(),
+        }
+    }
+}
+
 /// What became of a promotion.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -115,6 +134,8 @@ struct Carry<'a, R> {
     stop: watch::Receiver<bool>,
     fates: RefCell<Vec<Fate>>,
     watches: Watches,
+    /// What came of promotions that have ended in this run.
+    over: RefCell<Vec<(End, Vec<Fate>)>>,
     first_write: Cell<Option<Instant>>,
     /// Why nothing more is begun, or another run has taken over.
     ends: RefCell<Option<Ends>>,
@@ -149,7 +170,7 @@ pub async fn carry<R: Region>(job: &Job<'_, R>, stop: watch::Receiver<bool>, pro
                     let why = format!(
                         "{region}: another run of regions has taken this region over; see what it does with `regions status`"
                     );
-                    Outcome::Locked(why, carry.fates.take())
+                    Outcome::Locked(why, carry.fates())
                 }
             }
         }
@@ -188,23 +209,14 @@ async fn lock_all<R: Region>(
 
 impl<'a, R: Region> Carry<'a, R> {
     fn new(job: &'a Job<'a, R>, stop: watch::Receiver<bool>, progress: &'a Progress) -> Self {
-        let fate = Fate {
-            standing: Standing::Untouched,
-            wrote: false,
-            pods: None,
-            readings: Vec::new(),
-            breaches: Vec::new(),
-            why: None,
-            after_s: None,
-            waits: Waits::default(),
-        };
         Self {
             job,
             promotion: RefCell::new(job.promotion.clone()),
             progress,
             stop,
-            fates: RefCell::new(vec![fate; job.regions.len()]),
+            fates: RefCell::new(vec![Fate::new(); job.regions.len()]),
             watches: Watches::new(job.regions.len()),
+            over: RefCell::default(),
             first_write: Cell::new(None),
             ends: RefCell::new(None),
         }
@@ -221,7 +233,7 @@ impl<'a, R: Region> Carry<'a, R> {
                 Some(Ends::Nothing) => return Outcome::Nothing,
                 Some(Ends::HeldBack(why)) => {
                     self.progress.note(&why);
-                    return Outcome::Ended(End::Incomplete, self.fates());
+                    return self.outcome(End::Incomplete);
                 }
                 None => {}
             }
@@ -232,7 +244,7 @@ impl<'a, R: Region> Carry<'a, R> {
             match next(&waves, &standing, stop) {
                 Next::Promote(places) => match (self.job.may_begin)() {
                     Ok(()) => self.promote(&places).await,
-                    Err(why) => *self.ends.borrow_mut() = Some(Ends::HeldBack(why)),
+                    Err(why) => self.ends(Ends::HeldBack(why)),
                 },
                 Next::Bake(places) => {
                     let since = Instant::now();
@@ -242,13 +254,13 @@ impl<'a, R: Region> Carry<'a, R> {
                 }
                 Next::Undo(places) => self.undo(&places).await,
                 Next::Finish(places) => self.finish(&places).await,
-                Next::End(end) => return Outcome::Ended(end, self.fates()),
+                Next::End(end) => {
+                    if self.is_all(end).await {
+                        return self.outcome(end);
+                    }
+                }
             }
         }
-    }
-
-    fn fates(&self) -> Vec<Fate> {
-        self.fates.borrow().clone()
     }
 
     /// Notes something of a region's fate.

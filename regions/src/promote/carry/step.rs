@@ -49,7 +49,7 @@ impl<R: Region> Carry<'_, R> {
         line.say("looking");
         let (plan, _) = match self.planned(place).await {
             Ok(planned) => planned,
-            Err(why) => return self.refused(place, why),
+            Err(none) => return self.refused(place, none.why()),
         };
         let Some(work) = &self.job.work[place] else { return };
         let alike = |one: &Change, other: &Change| {
@@ -80,7 +80,7 @@ impl<R: Region> Carry<'_, R> {
                 self.stands(place, Standing::Baking);
             }
             Err(failure) if failure.is_overtaken() => {
-                *self.ends.borrow_mut() = Some(Ends::Lost(format!("{name}: {}", chain(&failure))));
+                self.ends(Ends::Lost(format!("{name}: {}", chain(&failure))));
             }
             Err(Failure::Stopped) => self.stands(place, Standing::Begun),
             Err(Failure::Halted) => {
@@ -130,10 +130,7 @@ impl<R: Region> Carry<'_, R> {
                     last = why;
                     break;
                 }
-                Err(ends) => {
-                    *self.ends.borrow_mut() = Some(ends);
-                    return;
-                }
+                Err(ends) => return self.ends(ends),
             }
             let mut stop = self.stop.clone();
             tokio::select! {
@@ -235,9 +232,9 @@ impl<R: Region> Carry<'_, R> {
                 Ok(()) => self.stands(*place, Standing::Done),
                 // All gates have passed: it is a matter of writing so, and no reason to go back.
                 Err(Ends::Unable(why) | Ends::HeldBack(why)) => {
-                    return *self.ends.borrow_mut() = Some(Ends::HeldBack(why));
+                    return self.ends(Ends::HeldBack(why));
                 }
-                Err(ends) => return *self.ends.borrow_mut() = Some(ends),
+                Err(ends) => return self.ends(ends),
             }
         }
     }
