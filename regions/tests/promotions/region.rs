@@ -176,8 +176,9 @@ impl Site for Sim {
 
     async fn delete_record(&self, stored: &Stored) -> Result<(), ClusterError> {
         self.call(|state| {
-            state.drop_record(stored)?;
-            self.taken(state, "dropped a record");
+            if state.drop_record(stored)? {
+                self.taken(state, "dropped a record");
+            }
             Ok(())
         })
         .await
@@ -208,8 +209,9 @@ impl Site for Sim {
 
     async fn delete(&self, id: &ObjectRef, uid: &str, version: &str) -> Result<(), ClusterError> {
         self.call(|state| {
-            state.delete(id, uid, version)?;
-            self.taken(state, "deleted an object");
+            if state.delete(id, uid, version)? {
+                self.taken(state, "deleted an object");
+            }
             Ok(())
         })
         .await

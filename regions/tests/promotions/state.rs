@@ -80,14 +80,15 @@ impl State {
         Ok(!same)
     }
 
-    pub(crate) fn delete(&mut self, id: &ObjectRef, uid: &str, version: &str) -> Result<(), Refused> {
-        let Some(live) = self.object(id) else { return Ok(()) };
+    /// Deletes an object. Whether it was there.
+    pub(crate) fn delete(&mut self, id: &ObjectRef, uid: &str, version: &str) -> Result<bool, Refused> {
+        let Some(live) = self.object(id) else { return Ok(false) };
         let metadata = &live.value["metadata"];
         if metadata["uid"] != uid || metadata["resourceVersion"] != version {
             return Err(Refused::Conflict);
         }
         self.objects.remove(&key(id));
-        Ok(())
+        Ok(true)
     }
 
     pub(crate) fn records(&self) -> Vec<Stored> {
@@ -122,13 +123,14 @@ impl State {
         Ok(stored)
     }
 
-    pub(crate) fn drop_record(&mut self, stored: &Stored) -> Result<(), Refused> {
-        let Some(kept) = self.records.get(&stored.record.number) else { return Ok(()) };
+    /// Deletes a record. Whether it was there.
+    pub(crate) fn drop_record(&mut self, stored: &Stored) -> Result<bool, Refused> {
+        let Some(kept) = self.records.get(&stored.record.number) else { return Ok(false) };
         if kept.stored.resource_version != stored.resource_version {
             return Err(Refused::Conflict);
         }
         self.records.remove(&stored.record.number);
-        Ok(())
+        Ok(true)
     }
 
     pub(crate) fn write_lease(&mut self, over: &Lease, holder: &str) -> Result<Lease, Refused> {
