@@ -89,7 +89,7 @@ gates: setup ## 200,000 promotions of a good release over made-up noise, and as 
 
 .PHONY: promotions
 promotions: setup ## 100,000 promotions in simulation, with everything that goes wrong (SCHEDULES=100000)
-	@SCHEDULES=$(or $(SCHEDULES),100000) cargo test --release --package regions --test promotions -- --ignored --nocapture
+	@SCHEDULES=$(or $(SCHEDULES),100000) cargo test --profile simulate --package regions --test promotions -- --ignored --nocapture
 
 .PHONY: kills
 kills: test-build ## promotions and rotations killed before and after every single write, held against the audit logs
