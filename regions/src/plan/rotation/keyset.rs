@@ -95,7 +95,7 @@ impl Kind for Keyset {
             return vec!["a document that cannot be read".into()];
         };
         // A key that is only published has signed nothing, and never has where no version knows it in another state.
-        let has_signed = |kid: &str| course.regions.iter().any(|region| region.may_have_used(kid));
+        let has_signed = |kid: &str| course.regions.iter().any(|region| region.may_have_used(kid, course));
         let used = there.iter().filter(|(kid, key)| key.state != State::Published || has_signed(kid));
         let lost = used.filter(|(kid, _)| !instead.contains_key(*kid));
         lost.map(|(kid, key)| format!("the key {kid} ({})", key.state.as_str())).collect()

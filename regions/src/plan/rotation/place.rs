@@ -188,8 +188,11 @@ fn mend(course: &mut Course<'_>, stages: &[Option<usize>], refused: &mut Vec<Ref
         let differs = |phase: &Phase| course.differs(*phase) && course.marked_for(region, *phase).is_err();
         let against = unmendable(course, region, &phase);
         // And each withdraws from what it has: another's may lack a key that has signed here.
-        let may_withdraw = || against.is_none() || adds_nothing(course, region);
-        let withdraws = phase == [Phase::Withdraw] && !restored && may_withdraw();
+        let may_withdraw = || match restored {
+            true => has_more(course, region),
+            false => against.is_none() || adds_nothing(course, region),
+        };
+        let withdraws = phase == [Phase::Withdraw] && may_withdraw();
         if phase.iter().any(differs) || withdraws {
             course.regions[place].stage = to - 1;
             continue;
@@ -220,6 +223,14 @@ fn adds_nothing(course: &Course<'_>, region: &Standing<'_>) -> bool {
     let kind = kind::of(course.request.kind);
     let mut own = region.stored().history().filter(|(_, facts)| course.wrote(facts));
     own.any(|(_, facts)| kind.lost(there, facts, course).is_empty())
+}
+
+/// Whether a snapshot brought back a document of the rotation's own that has what may be in use, and the one that others
+/// withdraw from has not: where they were left out, nobody but this region may know the new key.
+fn has_more(course: &Course<'_>, region: &Standing<'_>) -> bool {
+    let own = region.current.is_some_and(|(_, there)| course.wrote(there));
+    let others = course.marked_for(region, Phase::Withdraw);
+    own && others.is_ok_and(|others| !course.lost(region, &others).is_empty())
 }
 
 /// The last stage that a region had before somebody else wrote.

@@ -216,8 +216,9 @@ impl<'a> Standing<'a> {
 
     /// Whether a key may sign, or have signed, by what is known of the region: a Vault that was restored may have forgotten it
     /// of a key that the rotation put there.
-    pub(super) fn may_have_used(&self, kid: &str) -> bool {
-        let is_of = |mark: &Mark| self.held.notes.restored.as_ref() == Some(&mark.id);
+    pub(super) fn may_have_used(&self, kid: &str, course: &Course<'_>) -> bool {
+        let of = |mark: &Mark| course.is_restored(self) && mark.id == course.id;
+        let is_of = |mark: &Mark| of(mark) || self.held.notes.restored.as_ref() == Some(&mark.id);
         self.stored().history().any(|(_, facts)| match &facts.content {
             Content::Keys(keys) => keys
                 .get(kid)

@@ -827,3 +827,28 @@ fn the_new_key_is_removed_and_not_what_somebody_published_beside_it() {
     go_on_until(&mut world, |world| (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Remove)));
     assert_eq!(kids(&world, 0), ["hand", "old"]);
 }
+
+#[test]
+fn a_key_that_only_a_restored_region_knows_is_kept_on_the_way_back() {
+    let mut world = World::of(SecretKind::Keyset);
+    // eu alone publishes the key and signs with it; us comes back when it is taken back, and withdraws from what it has.
+    leave_out(&mut world, 1);
+    go_on_until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Activate));
+    world.use_all();
+    take_in(&mut world, 1);
+    world.request.abort = true;
+    until(&mut world, |world| phase(&world.document(1)) == Some(Phase::Withdraw));
+    assert!(!kids(&world, 1).contains(&"new1".into()));
+    // What eu's snapshot has does not tell that the key signs, and no pod does either.
+    restore_to(&mut world.regions[0], 2);
+    world.regions[0].used = None;
+    world.request.restored = ["eu".to_owned()].into();
+    for _ in 0..4 {
+        world.step();
+        assert!(kids(&world, 0).contains(&"new1".into()), "{}", world.document(0));
+    }
+    world.use_all();
+    world.request.restored.clear();
+    world.finish();
+    assert_eq!([kids(&world, 0), kids(&world, 1)], [["old"], ["old"]]);
+}
