@@ -2,6 +2,8 @@
 //! everything that goes wrong.
 
 #[cfg(test)]
+mod each;
+#[cfg(test)]
 mod region;
 #[cfg(test)]
 mod release;

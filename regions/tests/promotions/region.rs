@@ -70,7 +70,7 @@ impl Sim {
             self.world.meets("a call while the region is away");
             return Err(self.error(Cause::Unreachable("away".into())));
         }
-        if rolls[0] < fate.fails && rolls[1] < 0.5 {
+        if fate.lost.contains(&number) || rolls[0] < fate.fails && rolls[1] < 0.5 {
             self.world.meets("a call that did not arrive");
             return Err(self.error(Cause::Unreachable("lost".into())));
         }

@@ -1,6 +1,7 @@
 //! One run of the command: killed, stopped, or left to its end.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(crate) struct Fate {
     pub(crate) stopped: Option<(u32, Duration)>,
     /// It is asked to end at this call.
     pub(crate) signalled: Option<u32>,
+    /// These of its calls do not arrive.
+    pub(crate) lost: Range<u32>,
     /// The share of its calls that fail, and of those that arrive all the same.
     pub(crate) fails: f64,
 }

@@ -22,9 +22,14 @@ const MORE: u64 = 6;
 /// # Errors
 /// The rules that were broken.
 fn play(seed: u64) -> Result<BTreeMap<&'static str, u64>, Vec<String>> {
+    paused(schedule(seed))
+}
+
+/// Plays something under a clock that goes on where everybody waits.
+pub(crate) fn paused<T>(what: impl Future<Output = T>) -> T {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(schedule(seed))
+    runtime.block_on(what)
 }
 
 async fn schedule(seed: u64) -> Result<BTreeMap<&'static str, u64>, Vec<String>> {

@@ -1,0 +1,97 @@
+//! One thing that goes wrong, at each call of a run in turn, beside what another run left.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use regions::plan::promotion::End;
+use regions::promote::carry::Outcome;
+use tokio::time::sleep;
+
+use crate::release::{Fault, Made};
+use crate::run::{Fate, run};
+use crate::schedule::paused;
+use crate::world::World;
+
+/// Two regions, one after the other, that run a release.
+async fn two() -> Rc<World> {
+    let world = Rc::new(World::new(1, &[1, 1]));
+    let first = run(&world, 1, Some(&Made::good(1)), Fate::default()).await;
+    assert!(matches!(first, Some(Outcome::Ended(End::Done, _))), "{first:?}");
+    world.serves.set(true);
+    world
+}
+
+/// Runs a release until its record is made in the last region, and kills it there.
+async fn left(world: &Rc<World>, id: u64, release: &Made) {
+    tokio::select! {
+        outcome = run(world, id, Some(release), Fate::default()) => panic!("{outcome:?}"),
+        () = async {
+            while world.regions[1].borrow().records.len() < 2 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        } => {}
+    }
+    // Nobody is known to have ended it, and its Leases go on for as long as they live.
+    sleep(Duration::from_secs(20)).await;
+}
+
+/// Every rule has held, and all regions run one good release.
+async fn is_well(world: &World, at: u32) {
+    sleep(Duration::from_secs(60)).await;
+    world.ended();
+    assert_eq!(*world.broken.borrow(), Vec::<String>::new(), "at call {at}");
+}
+
+#[test]
+fn a_call_that_is_lost_while_it_looks_takes_nothing_back() {
+    paused(async {
+        for at in 1..60 {
+            let world = two().await;
+            left(&world, 2, &Made::good(2)).await;
+            let lost = Fate { lost: at..at + 2, ..Fate::default() };
+            let mut outcome = run(&world, 3, Some(&Made::good(2)), lost).await;
+            // Where it could not even lock them, it is run again.
+            if matches!(outcome, Some(Outcome::Unable(_))) {
+                sleep(Duration::from_secs(20)).await;
+                outcome = run(&world, 4, Some(&Made::good(2)), Fate::default()).await;
+            }
+            assert!(matches!(outcome, Some(Outcome::Ended(End::Done, _))), "at call {at}: {outcome:?}");
+            is_well(&world, at).await;
+        }
+    });
+}
+
+/// Another release, good or not, is promoted over what one left and killed at each call; then all is settled.
+fn settled_wherever_it_was_killed(faults: &[(usize, Fault)]) {
+    paused(async {
+        let mut ended = false;
+        for at in 1.. {
+            let world = two().await;
+            left(&world, 2, &Made::good(2)).await;
+            let other = Made { faults: faults.iter().copied().collect(), ..Made::good(3) };
+            let fate = Fate { killed: Some((at, true)), ..Fate::default() };
+            ended = run(&world, 3, Some(&other), fate).await.is_some();
+            sleep(Duration::from_secs(20)).await;
+            let settled = run(&world, 4, None, Fate::default()).await;
+            assert!(
+                matches!(settled, Some(Outcome::Ended(..) | Outcome::Nothing)),
+                "at call {at}: {settled:?}"
+            );
+            is_well(&world, at).await;
+            if ended {
+                break;
+            }
+        }
+        assert!(ended);
+    });
+}
+
+#[test]
+fn what_two_releases_left_is_settled_wherever_the_second_was_killed() {
+    settled_wherever_it_was_killed(&[]);
+}
+
+#[test]
+fn what_two_releases_left_is_settled_where_the_second_is_not_good() {
+    settled_wherever_it_was_killed(&[(0, Fault::Crashes)]);
+}
