@@ -1,5 +1,6 @@
 //! One thing that goes wrong, at each call of a run in turn, beside what another run left.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,6 +12,12 @@ use crate::release::{Fault, Made};
 use crate::run::{Fate, run};
 use crate::schedule::paused;
 use crate::world::World;
+
+/// Between two looks at what a run has come to.
+const TICK: Duration = Duration::from_millis(20);
+
+/// A run makes fewer calls.
+const CALLS: u32 = 1_000;
 
 /// Two regions, one after the other, that run a release.
 async fn two() -> Rc<World> {
@@ -27,7 +34,7 @@ async fn left(world: &Rc<World>, id: u64, release: &Made) {
         outcome = run(world, id, Some(release), Fate::default()) => panic!("{outcome:?}"),
         () = async {
             while world.regions[1].borrow().records.len() < 2 {
-                sleep(Duration::from_millis(1)).await;
+                sleep(TICK).await;
             }
         } => {}
     }
@@ -65,7 +72,7 @@ fn a_call_that_is_lost_while_it_looks_takes_nothing_back() {
 fn settled_wherever_it_was_killed(faults: &[(usize, Fault)]) {
     paused(async {
         let mut ended = false;
-        for at in 1.. {
+        for at in 1..CALLS {
             let world = two().await;
             left(&world, 2, &Made::good(2)).await;
             let other = Made { faults: faults.iter().copied().collect(), ..Made::good(3) };
@@ -94,4 +101,37 @@ fn what_two_releases_left_is_settled_wherever_the_second_was_killed() {
 #[test]
 fn what_two_releases_left_is_settled_where_the_second_is_not_good() {
     settled_wherever_it_was_killed(&[(0, Fault::Crashes)]);
+}
+
+#[test]
+fn a_run_that_stood_still_writes_nothing_where_another_has_taken_over() {
+    paused(async {
+        let mut ended = false;
+        for at in 1..CALLS {
+            let world = two().await;
+            let stood = || world.met.borrow().contains_key("a run stands still");
+            let fate = Fate { stopped: Some((at, Duration::from_secs(60))), ..Fate::default() };
+            let over = Cell::new(false);
+            let first = async {
+                run(&world, 2, Some(&Made::good(2)), fate).await;
+                over.set(true);
+            };
+            let second = async {
+                while !stood() && !over.get() {
+                    sleep(TICK).await;
+                }
+                if stood() {
+                    run(&world, 3, Some(&Made::good(3)), Fate::default()).await;
+                }
+            };
+            futures_util::future::join(first, second).await;
+            ended = !stood();
+            if ended {
+                break;
+            }
+            run(&world, 4, Some(&Made::good(3)), Fate::default()).await;
+            is_well(&world, at).await;
+        }
+        assert!(ended);
+    });
 }
