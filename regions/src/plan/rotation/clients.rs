@@ -195,6 +195,14 @@ fn hand(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Result<Opti
     let (new, hash) = new_secret(client, course).ok_or_else(|| {
         format!("the new secret of the client {client} is gone from every region; take the rotation back (--abort)")
     })?;
+    // Where a region that is left out has another one, this may be what no document takes.
+    if !is_in(CLIENT, client, hash, course) && taken_at(client, hash, course).is_none() {
+        return Err(format!(
+            "{}: no document in sight takes the new secret of the client {client} that is pending there; the one that they \
+             take is in a region that is left out: go on once that is back, or take the rotation back (--abort)",
+            region.name()
+        ));
+    }
     let found = region.held.stored.get(&own).and_then(Stored::readable);
     let is_new = |facts: &Facts| matches!(&facts.content, Content::Secret(known) if known == hash);
     if found.is_some_and(|(_, facts)| facts.mark.as_ref() == Some(&mark) && is_new(facts)) {

@@ -852,3 +852,29 @@ fn a_key_that_only_a_restored_region_knows_is_kept_on_the_way_back() {
     world.finish();
     assert_eq!([kids(&world, 0), kids(&world, 1)], [["old"], ["old"]]);
 }
+
+#[test]
+fn a_client_is_handed_no_new_secret_that_no_document_in_sight_takes() {
+    let mut world = World::of(SecretKind::Clients);
+    go_on_until(&mut world, |world| {
+        (0..2).all(|place| phase(&world.document(place)) == Some(Phase::Publish))
+    });
+    // us had made another one before it was given eu's document, and eu is away now.
+    let mut another = world.at(1, "client-pending/b").unwrap();
+    another["secret"] = "another".into();
+    world.put(1, "client-pending/b", &another);
+    leave_out(&mut world, 0);
+    let mut refused = Vec::new();
+    for _ in 0..5 {
+        world.use_all();
+        world.pass(300);
+        let plan = world.plan();
+        plan.steps.iter().for_each(|step| world.take(step));
+        refused.extend(plan.refused);
+    }
+    assert!(refused.iter().any(|one: &Refusal| one.why.contains("the client b")), "{refused:?}");
+    assert_eq!(world.at(1, "client/b").unwrap()["secret"], "first of b");
+    take_in(&mut world, 0);
+    world.finish();
+    assert_eq!(world.at(0, "client/b"), world.at(1, "client/b"));
+}
