@@ -48,6 +48,13 @@ impl<R: Region> Carry<'_, R> {
         };
         let records: Vec<&[Stored]> = records.iter().map(Vec::as_slice).collect();
         let Some((promotion, standings)) = standing::settle(&records) else { return true };
+        // Once is enough for each: what is open all the same is not ended by trying for ever.
+        if !self.ended.borrow_mut().insert(promotion.clone()) {
+            self.ends(Ends::HeldBack(format!(
+                "the promotion {promotion} is open still; see `regions history`"
+            )));
+            return false;
+        }
         self.progress.note("an earlier promotion was left open, and is ended too");
         let fates = self.fates.replace(vec![Fate::new(); self.job.regions.len()]);
         self.over.borrow_mut().push((end, fates));

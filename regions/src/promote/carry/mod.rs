@@ -7,7 +7,7 @@ mod step;
 mod watches;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -136,6 +136,8 @@ struct Carry<'a, R> {
     watches: Watches,
     /// What came of promotions that have ended in this run.
     over: RefCell<Vec<(End, Vec<Fate>)>>,
+    /// Promotions of others that were gone on with after it.
+    ended: RefCell<BTreeSet<String>>,
     first_write: Cell<Option<Instant>>,
     /// Why nothing more is begun, or another run has taken over.
     ends: RefCell<Option<Ends>>,
@@ -217,6 +219,7 @@ impl<'a, R: Region> Carry<'a, R> {
             fates: RefCell::new(vec![Fate::new(); job.regions.len()]),
             watches: Watches::new(job.regions.len()),
             over: RefCell::default(),
+            ended: RefCell::default(),
             first_write: Cell::new(None),
             ends: RefCell::new(None),
         }
