@@ -33,11 +33,13 @@ pub(crate) struct Sim {
     place: usize,
     name: String,
     fence: Cell<u64>,
+    /// The transitions of its Lease as this run took it, whatever it writes with.
+    hold: Cell<u64>,
 }
 
 impl Sim {
     pub(crate) fn new(world: Rc<World>, run: Rc<Run>, place: usize) -> Self {
-        Self { world, run, place, name: format!("region-{place}"), fence: Cell::new(0) }
+        Self { world, run, place, name: format!("region-{place}"), fence: Cell::new(0), hold: Cell::new(0) }
     }
 
     /// One call: it takes time, and is made or is not.
@@ -122,11 +124,11 @@ impl Sim {
         self.error(Cause::Api(status))
     }
 
-    fn taken(&self, state: &State, what: &str) {
-        self.world.taken(self.place, state, self.fence.get(), what);
+    fn taken(&self, state: &mut State, what: &str) {
+        self.world.taken(self.place, state, self.hold.get(), what);
     }
 
-    fn wrote(&self, state: &State, record: &Record, what: &str) {
+    fn wrote(&self, state: &mut State, record: &Record, what: &str) {
         self.taken(state, what);
         if record.state == regions::plan::record::State::Applied
             || record.passed.is_some() && record.state.is_open()
@@ -240,7 +242,14 @@ impl Region for Sim {
     }
 
     async fn write_lease(&self, over: &Lease, holder: &str, _: u32) -> Result<Lease, ClusterError> {
-        self.call(|state| state.write_lease(over, holder)).await
+        self.call(|state| {
+            let lease = state.write_lease(over, holder)?;
+            if !holder.is_empty() {
+                self.hold.set(lease.transitions);
+            }
+            Ok(lease)
+        })
+        .await
     }
 
     async fn namespace_fence(&self) -> Result<Option<u64>, ClusterError> {
@@ -257,11 +266,7 @@ impl Region for Sim {
         while self.call(|state| state.stamp(place, objects, fence)).await? {
             place += 1;
         }
-        self.call(|state| {
-            state.stamped = state.stamped.max(fence);
-            Ok(())
-        })
-        .await
+        Ok(())
     }
 
     async fn records(&self) -> Result<Vec<Stored>, ClusterError> {

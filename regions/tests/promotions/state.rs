@@ -45,8 +45,8 @@ pub(crate) struct State {
     pub(crate) rollout: Rollout,
     /// The API server answers nobody until then.
     pub(crate) away: Option<Instant>,
-    /// The highest fence that a run has finished to stamp.
-    pub(crate) stamped: u64,
+    /// The transitions of the Lease of the latest run that has written.
+    pub(crate) wrote: u64,
     version: u64,
 }
 

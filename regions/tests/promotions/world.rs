@@ -87,14 +87,15 @@ impl World {
         }
     }
 
-    /// A write was taken. Whoever has finished to stamp a region is the only one that writes there.
-    pub(crate) fn taken(&self, place: usize, state: &State, fence: u64, what: &str) {
-        if fence < state.stamped {
+    /// A write was taken. Once a run has written in a region, none does so that held its Lease before.
+    pub(crate) fn taken(&self, place: usize, state: &mut State, hold: u64, what: &str) {
+        if hold < state.wrote {
             self.breaks(format!(
-                "a run under the fence {fence} {what} in region {place}, stamped with {}",
-                state.stamped
+                "a run of Lease {hold} {what} in region {place} after one of {}",
+                state.wrote
             ));
         }
+        state.wrote = state.wrote.max(hold);
         self.capacity(place, state);
     }
 
