@@ -124,8 +124,13 @@ impl Region {
     }
 
     fn promote(&mut self, release: u64, objects: &[(&str, u64)]) -> Plan {
+        self.killed(release, objects, usize::MAX)
+    }
+
+    /// Promotes, and is killed after so many steps.
+    fn killed(&mut self, release: u64, objects: &[(&str, u64)], after: usize) -> Plan {
         let plan = plan(&self.snapshot(release, objects), Timestamp::UNIX_EPOCH).unwrap();
-        self.carry_out(&plan, usize::MAX);
+        self.carry_out(&plan, after);
         plan
     }
 }
@@ -185,8 +190,7 @@ fn what_others_made_or_own_is_never_pruned() {
 fn a_killed_run_of_another_release_is_closed() {
     let mut region = Region::default();
     region.promote(1, &[("a", 1)]);
-    let killed = plan(&region.snapshot(2, &[("a", 2)]), Timestamp::UNIX_EPOCH).unwrap();
-    region.carry_out(&killed, 1);
+    region.killed(2, &[("a", 2)], 1);
     region.promote(3, &[("a", 3)]);
     assert_eq!(region.states(), [State::Applied, State::Failed, State::Applied]);
 }
@@ -195,16 +199,12 @@ fn a_killed_run_of_another_release_is_closed() {
 fn a_region_about_to_change_has_an_open_record_at_every_moment() {
     let mut region = Region::default();
     region.promote(1, &[("a", 1)]);
-    let killed = plan(&region.snapshot(2, &[("a", 2)]), Timestamp::UNIX_EPOCH).unwrap();
-    region.carry_out(&killed, 2);
-    let other = plan(&region.snapshot(3, &[("a", 3)]), Timestamp::UNIX_EPOCH).unwrap();
+    region.killed(2, &[("a", 2)], 2);
+    // Killed between the two, and taken back: nothing stays open beneath.
+    let other = region.killed(3, &[("a", 3)], 1);
     let names: Vec<&str> = other.steps.iter().map(name).collect();
     assert_eq!(names, ["begin", "close", "apply", "finish"]);
-    // Killed between the two, and taken back: nothing stays open beneath.
-    region.carry_out(&other, 1);
-    let mut back = region.snapshot(1, &[("a", 1)]);
-    back.wanted.intent = Intent::Undo { number: 3, why: "w".into() };
-    let back = plan(&back, Timestamp::UNIX_EPOCH).unwrap();
+    let back = undo(&region, 3, 1, &[("a", 1)]);
     region.carry_out(&back, usize::MAX);
     assert_eq!(region.states(), [State::Undone, State::Failed, State::Applied]);
 }
@@ -276,8 +276,7 @@ fn an_undo_puts_the_former_objects_back_and_marks_the_record_of_what_failed() {
     assert_eq!(names, ["undoing", "apply", "apply", "prune", "finish"]);
     region.carry_out(&back, usize::MAX);
     assert_eq!(region.objects, before);
-    let states: Vec<State> = region.records.iter().map(|stored| stored.record.state).collect();
-    assert_eq!(states, [State::Undone, State::Applied]);
+    assert_eq!(region.states(), [State::Undone, State::Applied]);
     assert!(!undo(&region, 2, 1, &[("a", 1), ("b", 1)]).writes());
     // What was undone is promoted anew under a number of its own, and goes back to the same.
     region.promote(2, &[("a", 2), ("c", 2)]);
@@ -311,8 +310,7 @@ proptest::proptest! {
         let mut region = Region::default();
         region.promote(former.0, &former.1);
         let before = region.objects.clone();
-        let begins = plan(&region.snapshot(failed.0, &failed.1), Timestamp::UNIX_EPOCH).unwrap();
-        region.carry_out(&begins, begun);
+        region.killed(failed.0, &failed.1, begun);
         for limit in limits {
             let back = undo(&region, 2, former.0, &former.1);
             region.carry_out(&back, limit);
@@ -333,8 +331,7 @@ proptest::proptest! {
     ) {
         let mut region = Region::default();
         for ((number, objects), limit) in &runs {
-            let snapshot = region.snapshot(*number, objects);
-            region.carry_out(&plan(&snapshot, Timestamp::UNIX_EPOCH).unwrap(), *limit);
+            region.killed(*number, objects, *limit);
         }
         region.promote(last.0, &last.1);
         let expected: Vec<_> = last.1.iter().map(|(name, content)| live(name, *content)).collect();

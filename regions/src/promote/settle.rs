@@ -39,8 +39,7 @@ pub(super) async fn run(args: &Args, environment: &Environment, stop: watch::Rec
         report.outcome = Ending::Refused;
         return report;
     }
-    let found: Vec<_> = records.iter().map(Vec::as_slice).collect();
-    let Some((_, standings)) = standing::settle(&found) else {
+    let Some((_, standings)) = standing::settle(&records) else {
         report.outcome = Ending::NoChange;
         return report;
     };

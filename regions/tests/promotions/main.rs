@@ -14,6 +14,9 @@ mod run;
 #[cfg(test)]
 mod schedule;
 #[cfg(test)]
+#[path = "../simulation/schedules.rs"]
+mod schedules;
+#[cfg(test)]
 mod state;
 #[cfg(test)]
 mod world;

@@ -1,29 +1,19 @@
 //! Schedules of everything that goes wrong, each from its seed; at the end of each all is as it should be.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use regions::plan::promotion::End;
 use regions::promote::carry::Outcome;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::release::{Fault, Made};
 use crate::run::{Fate, run};
+use crate::schedules::{Counts, number, play_all};
 use crate::world::World;
 
 /// Runs that may be needed at the end, once nothing goes wrong any more.
 const MORE: u64 = 6;
-
-/// Plays one schedule; gives what it met.
-///
-/// # Errors
-/// The rules that were broken.
-fn play(seed: u64) -> Result<BTreeMap<&'static str, u64>, Vec<String>> {
-    paused(schedule(seed))
-}
 
 /// Plays something under a clock that goes on where everybody waits.
 pub(crate) fn paused<T>(what: impl Future<Output = T>) -> T {
@@ -32,7 +22,8 @@ pub(crate) fn paused<T>(what: impl Future<Output = T>) -> T {
     runtime.block_on(what)
 }
 
-async fn schedule(seed: u64) -> Result<BTreeMap<&'static str, u64>, Vec<String>> {
+/// One schedule: what it met, and the rules that were broken.
+async fn schedule(seed: u64) -> (Counts, Vec<String>) {
     let mut random = fastrand::Rng::with_seed(seed);
     let sizes: Vec<usize> = (0..random.usize(1..4)).map(|_| random.usize(1..3)).collect();
     let world = Rc::new(World::new(!seed, &sizes));
@@ -72,7 +63,7 @@ async fn schedule(seed: u64) -> Result<BTreeMap<&'static str, u64>, Vec<String>>
             let away = Rc::clone(&world);
             let outage = async move {
                 sleep(begins).await;
-                away.regions[place].borrow_mut().away = Some(tokio::time::Instant::now() + lasts);
+                away.regions[place].borrow_mut().away = Some(Instant::now() + lasts);
             };
             let fate = fate(&mut random);
             let own = run(&world, next_id(), Some(&wanted), fate);
@@ -118,8 +109,7 @@ async fn schedule(seed: u64) -> Result<BTreeMap<&'static str, u64>, Vec<String>>
         Some(Outcome::Ended(End::Undone | End::Refused, _)) if !good => {}
         other => world.breaks(format!("the last run came to {other:?}")),
     }
-    let broken = world.broken.borrow().clone();
-    if broken.is_empty() { Ok(world.met.borrow().clone()) } else { Err(broken) }
+    (world.met.take(), world.broken.take())
 }
 
 fn made(number: u64, world: &World, random: &mut fastrand::Rng) -> Made {
@@ -148,63 +138,20 @@ fn fate(random: &mut fastrand::Rng) -> Fate {
     fate
 }
 
-/// How many schedules are played from one line of progress to the next.
-const TOLD: u64 = 5_000;
-
-/// Plays schedules on every core until three are broken, which it tells as soon as they are, and tells all that they met.
-fn play_all(seeds: std::ops::Range<u64>) {
-    let (began, next) = (Instant::now(), AtomicU64::new(seeds.start));
-    let count = seeds.end - seeds.start;
-    let (met, broken) = (Mutex::new(BTreeMap::<&str, u64>::new()), Mutex::new(Vec::new()));
-    let play_on = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end || broken.lock().unwrap().len() >= 3 {
-                return;
-            }
-            let played = seed - seeds.start;
-            if played > 0 && played.is_multiple_of(TOLD) {
-                eprintln!("{played} of {count} schedules, {} s", began.elapsed().as_secs());
-            }
-            match play(seed) {
-                Ok(found) => {
-                    let mut met = met.lock().unwrap();
-                    found.into_iter().for_each(|(what, times)| *met.entry(what).or_default() += times);
-                }
-                Err(rules) => {
-                    let told: Vec<&str> = rules.iter().take(6).map(String::as_str).collect();
-                    eprintln!("SEED={seed}: {}", told.join("\n  "));
-                    broken.lock().unwrap().push(seed);
-                }
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(play_on);
-        }
-    });
-    let broken = broken.into_inner().unwrap();
-    println!("{count} schedules in {} s, {} broken; they met:", began.elapsed().as_secs(), broken.len());
-    for (what, times) in &met.into_inner().unwrap() {
-        println!("  {times:>9}  {what}");
-    }
-    assert!(
-        broken.is_empty(),
-        "seeds {broken:?}; one again: SEED=… cargo test --workspace --test promotions schedules_end_well"
-    );
+fn run_all(seeds: std::ops::Range<u64>) {
+    let again = "cargo test --workspace --test promotions schedules_end_well";
+    play_all(seeds, again, |seed| paused(schedule(seed)));
+    println!("0 broken");
 }
 
 #[test]
 fn schedules_end_well() {
-    let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok());
-    play_all(seed.map_or(0..150, |seed| seed..seed + 1));
+    run_all(number("SEED").map_or(0..150, |seed| seed..seed + 1));
 }
 
 /// `make promotions`: as many as are asked for.
 #[test]
 #[ignore = "make promotions"]
 fn many_schedules_end_well() {
-    let count = std::env::var("SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(100_000);
-    play_all(0..count);
+    run_all(0..number("SCHEDULES").unwrap_or(100_000));
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::release::{Fault, Made, settings};
 use crate::rollout::WANTED;
+use crate::schedules::Counts;
 use crate::state::State;
 
 /// Everything.
@@ -18,7 +19,7 @@ pub(crate) struct World {
     /// Rules that were broken.
     pub(crate) broken: RefCell<Vec<String>>,
     /// What went wrong on purpose, and how often.
-    pub(crate) met: RefCell<BTreeMap<&'static str, u64>>,
+    pub(crate) met: RefCell<Counts>,
     /// Whether a whole release has run: from then on clients are to be served.
     pub(crate) serves: Cell<bool>,
 }

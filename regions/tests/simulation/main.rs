@@ -23,6 +23,8 @@ mod runs;
 #[cfg(test)]
 mod schedule;
 #[cfg(test)]
+mod schedules;
+#[cfg(test)]
 mod vault;
 #[cfg(test)]
 mod watcher;

@@ -16,8 +16,9 @@ use tokio::time::{Instant, sleep};
 use crate::documents::{self, CLIENTS};
 use crate::ledger::{Client, Ledger};
 use crate::operator::{self, Operator};
+use crate::schedules::Counts;
 use crate::vault::Vault;
-use crate::world::{Counts, Inner, PATH, RegionState, World};
+use crate::world::{Inner, PATH, RegionState, World};
 use crate::{chaos, hand, pods, watcher};
 
 /// What came of a schedule.

@@ -1,7 +1,6 @@
 //! Everything there is in one schedule, and its clock.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,10 +14,8 @@ use tokio::time::Instant;
 
 use crate::ledger::Ledger;
 use crate::pods::Pod;
+use crate::schedules::Counts;
 use crate::vault::Vault;
-
-/// How often each fault was met.
-pub(crate) type Counts = BTreeMap<&'static str, u64>;
 
 /// A handle on the world; cheap to clone.
 #[derive(Clone)]

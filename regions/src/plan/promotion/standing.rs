@@ -75,9 +75,9 @@ fn runs(records: &[Stored]) -> Option<&Record> {
 }
 
 /// What a promotion left that was killed or cancelled: its name, and how each region stands when it is settled.
-/// Nothing where none is open.
-pub fn settle(regions: &[&[Stored]]) -> Option<(String, Vec<Standing>)> {
-    let newest = || regions.iter().filter_map(|records| Some(&records.first()?.record));
+/// Nothing where none is open. `regions` has the records of each, newest first.
+pub fn settle(regions: &[impl AsRef<[Stored]>]) -> Option<(String, Vec<Standing>)> {
+    let newest = || regions.iter().filter_map(|records| Some(&records.as_ref().first()?.record));
     let open = newest().filter(|record| record.state.is_open()).max_by_key(|record| record.started)?;
     let promotion = open.promotion.clone()?;
     let good = |record: &Record| {
@@ -85,14 +85,16 @@ pub fn settle(regions: &[&[Stored]]) -> Option<(String, Vec<Standing>)> {
             && (record.state == State::Applied || (record.state == State::Baking && record.passed.is_some()))
     };
     // What ran the release before is as good as what got it.
-    let stays = |records: &&[Stored]| {
+    let stays = |records: &[Stored]| {
         runs(records).is_some_and(|record| {
             good(record) || (record.state == State::Applied && record.release.digest == open.release.digest)
         })
     };
-    let passed = regions.iter().all(stays);
+    let passed = regions.iter().all(|records| stays(records.as_ref()));
     let standings = regions.iter().map(|records| {
-        let Some(record) = records.first().map(|stored| &stored.record) else { return Standing::Untouched };
+        let Some(record) = records.as_ref().first().map(|stored| &stored.record) else {
+            return Standing::Untouched;
+        };
         let own = record.promotion.as_deref() == Some(promotion.as_str());
         match record.state {
             state if own && state.is_open() && passed => Standing::Passed,
@@ -172,9 +174,7 @@ mod tests {
 
     #[test]
     fn what_was_left_stays_only_when_every_gate_had_passed() {
-        let settled = |regions: &[Vec<Stored>]| {
-            settle(&regions.iter().map(Vec::as_slice).collect::<Vec<_>>()).map(|(_, standings)| standings)
-        };
+        let settled = |regions: &[Vec<Stored>]| settle(regions).map(|(_, standings)| standings);
         let done = || vec![stored("a", "p", State::Applied)];
         assert_eq!(settled(&[done(), vec![passed("a", "p")]]), Some(vec![Standing::Done, Standing::Passed]));
         let before = vec![stored("a", "o", State::Applied)];

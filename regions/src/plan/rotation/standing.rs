@@ -57,10 +57,8 @@ impl<'a> Course<'a> {
     /// Whether something may have been done that no Vault knows any more. Who writes over the rotation's document may hide
     /// that the Vault below it was restored: its version is the newest again.
     pub(super) fn forgotten(&self) -> bool {
-        let restored = |region: &Standing<'_>| {
-            self.is_restored(region) || region.held.notes.restored.as_ref() == Some(&self.id)
-        };
-        self.regions.iter().any(|region| restored(region) || region.is_written_over(self))
+        let mut regions = self.regions.iter();
+        regions.any(|region| region.has_forgotten(&self.id, self) || region.is_written_over(self))
     }
 
     /// Whether a region's Vault is said to have been restored.
@@ -214,11 +212,15 @@ impl<'a> Standing<'a> {
         history.any(|(version, facts)| version.version > first.version && !course.wrote(facts))
     }
 
+    /// Whether the region's Vault was restored while a rotation was under way: said so now, or noted by a run before.
+    fn has_forgotten(&self, id: &str, course: &Course<'_>) -> bool {
+        (course.is_restored(self) && id == course.id) || self.held.notes.restored.as_deref() == Some(id)
+    }
+
     /// Whether a key may sign, or have signed, by what is known of the region: a Vault that was restored may have forgotten it
     /// of a key that the rotation put there.
     pub(super) fn may_have_used(&self, kid: &str, course: &Course<'_>) -> bool {
-        let of = |mark: &Mark| course.is_restored(self) && mark.id == course.id;
-        let is_of = |mark: &Mark| of(mark) || self.held.notes.restored.as_ref() == Some(&mark.id);
+        let is_of = |mark: &Mark| self.has_forgotten(&mark.id, course);
         self.stored().history().any(|(_, facts)| match &facts.content {
             Content::Keys(keys) => keys
                 .get(kid)

@@ -162,7 +162,7 @@ impl<R: Region> Carry<'_, R> {
                 return false;
             }
             Err(Ends::Unable(why)) => self.stands(place, Standing::Bad(why)),
-            Err(ends) => *self.ends.borrow_mut() = Some(ends),
+            Err(ends) => self.ends(ends),
         }
         true
     }

@@ -10,7 +10,7 @@ use crate::execute::{AWAY, LOOK};
 use crate::plan::gate::Watch;
 use crate::plan::gate::sample::Sample;
 use crate::plan::object::ObjectRef;
-use crate::plan::promotion::standing;
+use crate::plan::promotion::{Standing, standing};
 use crate::plan::record::{Intent, Run, Wanted};
 use crate::plan::{Plan, Stored, plan};
 use crate::promote::region::Region;
@@ -34,14 +34,24 @@ impl<R: Region> Carry<'_, R> {
     }
 
     fn settle(&self, records: &[Vec<Stored>]) {
-        let records: Vec<&[Stored]> = records.iter().map(Vec::as_slice).collect();
-        let Some((promotion, standings)) = standing::settle(&records) else {
-            return self.ends(Ends::Nothing);
-        };
+        match standing::settle(records) {
+            Some((promotion, standings)) => self.take_up(promotion, standings),
+            None => self.ends(Ends::Nothing),
+        }
+    }
+
+    /// Goes on with a promotion in which regions stand like this.
+    pub(super) fn take_up(&self, promotion: String, standings: Vec<Standing>) {
         *self.promotion.borrow_mut() = promotion;
         for (place, standing) in standings.into_iter().enumerate() {
             self.stands(place, standing);
         }
+    }
+
+    /// The records of every region.
+    pub(super) async fn records(&self) -> Result<Vec<Vec<Stored>>, ClusterError> {
+        let regions = self.job.regions.iter();
+        try_join_all(regions.map(|region| patiently(async || region.records().await, is_away))).await
     }
 
     async fn release(&self, mut records: Vec<Vec<Stored>>) {
@@ -49,12 +59,10 @@ impl<R: Region> Carry<'_, R> {
             if self.ends.borrow().is_some() {
                 return;
             }
-            let regions = self.job.regions.iter();
-            records =
-                match try_join_all(regions.map(|region| patiently(async || region.records().await))).await {
-                    Ok(records) => records,
-                    Err(error) => return self.ends(Ends::Unable(error.to_string())),
-                };
+            records = match self.records().await {
+                Ok(records) => records,
+                Err(error) => return self.ends(Ends::Unable(error.to_string())),
+            };
         }
         self.looked_at(&records).await;
     }
@@ -103,11 +111,11 @@ impl<R: Region> Carry<'_, R> {
             let promotion = Some(self.promotion.borrow().clone());
             wanted.intent = Intent::Run(Run { promotion, bakes: true, ..run });
         }
-        let snapshot = patiently(async || region.observe(work.objects.clone(), wanted.clone()).await).await;
-        let snapshot = snapshot.map_err(|errors| {
-            let away = errors.is_transient();
+        let away = |errors: &Vec<ClusterError>| errors.iter().any(is_away);
+        let observe = async || region.observe(work.objects.clone(), wanted.clone()).await;
+        let snapshot = patiently(observe, away).await.map_err(|errors| {
             let why = lines(&errors);
-            if away { NoPlan::Away(why) } else { NoPlan::Refused(why) }
+            if away(&errors) { NoPlan::Away(why) } else { NoPlan::Refused(why) }
         })?;
         let plan = plan(&snapshot, Timestamp::now()).map_err(|conflicts| {
             NoPlan::Refused(format!(
@@ -142,30 +150,16 @@ impl NoPlan {
     }
 }
 
-/// Errors of calls, any of which may have come from a region that is away for a moment.
-pub(super) trait Passing {
-    /// Whether the same call may go well a moment later.
-    fn is_transient(&self) -> bool;
-}
-
-impl Passing for ClusterError {
-    fn is_transient(&self) -> bool {
-        self.cause.is_transient()
-    }
-}
-
-impl Passing for Vec<ClusterError> {
-    fn is_transient(&self) -> bool {
-        self.iter().any(Passing::is_transient)
-    }
+fn is_away(error: &ClusterError) -> bool {
+    error.cause.is_transient()
 }
 
 /// Makes a call again while its region is away for a moment: it may be made twice.
-pub(super) async fn patiently<T, E: Passing>(call: impl AsyncFn() -> Result<T, E>) -> Result<T, E> {
+async fn patiently<T, E>(call: impl AsyncFn() -> Result<T, E>, away: impl Fn(&E) -> bool) -> Result<T, E> {
     let since = Instant::now();
     loop {
         match call().await {
-            Err(error) if error.is_transient() && since.elapsed() < AWAY => sleep(LOOK).await,
+            Err(error) if away(&error) && since.elapsed() < AWAY => sleep(LOOK).await,
             answer => return answer,
         }
     }
@@ -173,7 +167,7 @@ pub(super) async fn patiently<T, E: Passing>(call: impl AsyncFn() -> Result<T, E
 
 /// Stamps all that a region's records name, and gives the records as they are then.
 async fn stamped<R: Region>(region: &R) -> Result<Vec<Stored>, ClusterError> {
-    patiently(async || stamp(region).await).await
+    patiently(async || stamp(region).await, is_away).await
 }
 
 async fn stamp<R: Region>(region: &R) -> Result<Vec<Stored>, ClusterError> {

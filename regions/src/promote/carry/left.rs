@@ -1,9 +1,6 @@
 //! What other promotions left open. A promotion that goes back leaves each region with what was applied there last, so
 //! nothing that was begun before it may stay half done: regions would run different releases for good.
 
-use futures_util::future::try_join_all;
-
-use super::begin::patiently;
 use super::{Aim, Carry, Ends, Fate, Outcome};
 use crate::plan::Stored;
 use crate::plan::promotion::{End, Standing, standing};
@@ -13,8 +10,7 @@ impl<R: Region> Carry<'_, R> {
     /// Writes that other promotions are over where all of their gates had passed and only that was left to do; whether
     /// anything was written. What goes back later goes back to the same release everywhere then.
     pub(super) async fn finish_others(&self, records: &[Vec<Stored>]) -> bool {
-        let records: Vec<&[Stored]> = records.iter().map(Vec::as_slice).collect();
-        let Some((_, standings)) = standing::settle(&records) else { return false };
+        let Some((_, standings)) = standing::settle(records) else { return false };
         let passed: Vec<usize> =
             (0..standings.len()).filter(|place| standings[*place] == Standing::Passed).collect();
         if passed.is_empty() {
@@ -36,9 +32,7 @@ impl<R: Region> Carry<'_, R> {
         if !goes_on {
             return true;
         }
-        let regions = self.job.regions.iter();
-        let records = try_join_all(regions.map(|region| patiently(async || region.records().await))).await;
-        let records = match records {
+        let records = match self.records().await {
             Ok(records) => records,
             Err(error) => {
                 let why = format!("it is not known whether another promotion is open there: {error}");
@@ -46,7 +40,6 @@ impl<R: Region> Carry<'_, R> {
                 return false;
             }
         };
-        let records: Vec<&[Stored]> = records.iter().map(Vec::as_slice).collect();
         let Some((promotion, standings)) = standing::settle(&records) else { return true };
         // Once is enough for each: what is open all the same is not ended by trying for ever.
         if !self.ended.borrow_mut().insert(promotion.clone()) {
@@ -58,10 +51,7 @@ impl<R: Region> Carry<'_, R> {
         self.progress.note("an earlier promotion was left open, and is ended too");
         let fates = self.fates.replace(vec![Fate::new(); self.job.regions.len()]);
         self.over.borrow_mut().push((end, fates));
-        *self.promotion.borrow_mut() = promotion;
-        for (place, standing) in standings.into_iter().enumerate() {
-            self.stands(place, standing);
-        }
+        self.take_up(promotion, standings);
         false
     }
 
