@@ -106,14 +106,14 @@ fn what_two_releases_left_is_settled_where_the_second_is_not_good() {
     settled_wherever_it_was_killed(&[(0, Fault::Crashes)]);
 }
 
-#[test]
-fn a_run_that_stood_still_writes_nothing_where_another_has_taken_over() {
+/// A run stands still at each call; another takes over.
+fn writes_nothing_once_it_is_overtaken(wakes: bool) {
     paused(async {
         let mut ended = false;
         for at in 1..CALLS {
             let world = two().await;
             let stood = || world.met.borrow().contains_key("a run stands still");
-            let fate = Fate { stopped: Some((at, Duration::from_secs(60))), ..Fate::default() };
+            let fate = Fate { stopped: Some((at, Duration::from_secs(60))), wakes, ..Fate::default() };
             let over = Cell::new(false);
             let first = async {
                 run(&world, 2, Some(&Made::good(2)), fate).await;
@@ -137,4 +137,14 @@ fn a_run_that_stood_still_writes_nothing_where_another_has_taken_over() {
         }
         assert!(ended);
     });
+}
+
+#[test]
+fn a_run_that_stood_still_writes_nothing_where_another_has_taken_over() {
+    writes_nothing_once_it_is_overtaken(false);
+}
+
+#[test]
+fn a_run_that_goes_on_in_the_middle_of_another_writes_nothing() {
+    writes_nothing_once_it_is_overtaken(true);
 }

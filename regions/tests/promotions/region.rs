@@ -57,7 +57,13 @@ impl Sim {
             self.run.still.set(Some(Instant::now() + span));
         }
         if let Some(until) = self.run.still.get() {
-            tokio::time::sleep_until(until).await;
+            let overtaken = || self.world.regions[self.place].borrow().wrote > self.hold.get();
+            while fate.wakes && Instant::now() < until && !overtaken() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            if !fate.wakes {
+                tokio::time::sleep_until(until).await;
+            }
         }
         if fate.signalled == Some(number) {
             self.world.meets("a signal");

@@ -25,6 +25,8 @@ pub(crate) struct Fate {
     pub(crate) killed: Option<(u32, bool)>,
     /// It stands still at this call, for so long.
     pub(crate) stopped: Option<(u32, Duration)>,
+    /// It goes on as soon as another run has written in the region, where that is earlier.
+    pub(crate) wakes: bool,
     /// It is asked to end at this call.
     pub(crate) signalled: Option<u32>,
     /// These of its calls do not arrive.
