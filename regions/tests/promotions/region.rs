@@ -136,6 +136,7 @@ impl Sim {
 
     fn wrote(&self, state: &mut State, record: &Record, what: &str) {
         self.taken(state, what);
+        self.world.goes_on(record, self.place);
         if record.state == regions::plan::record::State::Applied
             || record.passed.is_some() && record.state.is_open()
         {

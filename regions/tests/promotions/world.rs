@@ -1,8 +1,9 @@
 //! Regions in waves, what is true of releases, and the rules that always hold.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use regions::plan::record;
 use tokio::time::Instant;
 
 use crate::release::{Fault, Made, settings};
@@ -16,6 +17,8 @@ pub(crate) struct World {
     pub(crate) waves: Vec<Vec<usize>>,
     pub(crate) regions: Vec<RefCell<State>>,
     releases: RefCell<BTreeMap<String, Made>>,
+    /// Promotions that have begun to go back.
+    failed: RefCell<BTreeSet<String>>,
     /// Rules that were broken.
     pub(crate) broken: RefCell<Vec<String>>,
     /// What went wrong on purpose, and how often.
@@ -34,6 +37,7 @@ impl World {
             waves,
             regions: (0..regions).map(|_| RefCell::default()).collect(),
             releases: RefCell::default(),
+            failed: RefCell::default(),
             broken: RefCell::default(),
             met: RefCell::default(),
             serves: Cell::new(false),
@@ -79,6 +83,20 @@ impl World {
         }
     }
 
+    /// A promotion is gone on with in a region: it goes back everywhere once it has begun to.
+    pub(crate) fn goes_on(&self, record: &record::Record, place: usize) {
+        let promotion = record.promotion.clone().unwrap_or_default();
+        match record.state {
+            record::State::Undoing | record::State::Undone => {
+                self.failed.borrow_mut().insert(promotion);
+            }
+            record::State::Applying | record::State::Applied if self.failed.borrow().contains(&promotion) => {
+                self.breaks(format!("{promotion} goes on in region {place}, and has failed"));
+            }
+            _ => {}
+        }
+    }
+
     /// Clients of a region find all but one of its pods at any moment.
     pub(crate) fn capacity(&self, place: usize, state: &State) {
         let reads = |digest: &str| state.objects.contains_key(&format!("ConfigMap {}", settings(digest)));
@@ -116,11 +134,8 @@ impl World {
             if open.count() > 0 {
                 self.breaks(format!("a record of region {place} is open"));
             }
-            let newest = state
-                .records
-                .values()
-                .rev()
-                .find(|kept| kept.stored.record.state == regions::plan::record::State::Applied);
+            let newest =
+                state.records.values().rev().find(|kept| kept.stored.record.state == record::State::Applied);
             if newest.is_none_or(|kept| kept.stored.record.release.digest != digest) {
                 self.breaks(format!("no record of region {place} says that {digest} runs"));
             }
