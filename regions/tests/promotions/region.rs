@@ -250,8 +250,10 @@ impl Region for Sim {
 
     async fn write_lease(&self, over: &Lease, holder: &str, _: u32) -> Result<Lease, ClusterError> {
         self.call(|state| {
+            let (former, leased) = (state.lease.holder.clone(), state.leased);
             let lease = state.write_lease(over, holder)?;
             if !holder.is_empty() {
+                self.world.leases(self.place, [&former, holder], leased);
                 self.hold.set(lease.transitions);
             }
             Ok(lease)

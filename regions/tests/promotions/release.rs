@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     Crashes,
     /// Three of ten answers are errors.
     Errors,
+    /// One of ten is, which mostly shows in the bake.
+    Seldom,
     /// Three of ten answers are slow.
     Slow,
     /// Six of ten answers refuse the client.
@@ -25,8 +27,8 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::NeverReady, Self::Crashes, Self::Errors, Self::Slow, Self::Refuses];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::NeverReady, Self::Crashes, Self::Errors, Self::Seldom, Self::Slow, Self::Refuses];
 }
 
 /// A release: its number, and the regions where something is wrong with it.

@@ -37,7 +37,7 @@ impl Pod {
             |fault, share: f64| if self.fault == Some(fault) { (self.answers * share) as u64 } else { 0 };
         Counts {
             answers,
-            server_errors: share(Fault::Errors, 0.3),
+            server_errors: share(Fault::Errors, 0.3) + share(Fault::Seldom, 0.1),
             known: answers,
             client_errors: share(Fault::Refuses, 0.6),
             timed: answers,
@@ -126,7 +126,8 @@ impl Rollout {
                 .filter(|place| self.pods[**place].fault.is_some_and(|fault| faults.contains(&fault)));
             bad.count() as f64 / ready.len().max(1) as f64
         };
-        let (failed, slow) = (bad(&[Fault::Errors, Fault::Refuses]) * 0.3, bad(&[Fault::Slow]) * 0.3);
+        let failed = bad(&[Fault::Errors, Fault::Refuses]) * 0.3 + bad(&[Fault::Seldom]) * 0.1;
+        let slow = bad(&[Fault::Slow]) * 0.3;
         for own in self.own.values_mut() {
             let made = 12.0 * span.as_secs_f64();
             let failed = if ready.is_empty() { 1.0 } else { failed };

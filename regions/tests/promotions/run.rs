@@ -18,6 +18,9 @@ use crate::region::Sim;
 use crate::release::Made;
 use crate::world::World;
 
+/// The life of a Lease.
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
+
 /// What befalls a run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fate {
@@ -79,7 +82,7 @@ pub(crate) async fn run(world: &Rc<World>, id: u64, release: Option<&Made>, fate
             latency: Duration::from_millis(250),
         },
         parallel: 4,
-        holder: Holder { name: format!("operator@machine-{id}"), life: Duration::from_secs(10) },
+        holder: Holder { name: format!("operator@machine-{id}"), life: LEASE },
         may_begin: &|| Ok(()),
     };
     let progress = Progress::silent();

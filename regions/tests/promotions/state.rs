@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(crate) rollout: Rollout,
     /// The API server answers nobody until then.
     pub(crate) away: Option<Instant>,
+    /// When the Lease was written last.
+    pub(crate) leased: Option<Instant>,
     /// The transitions of the Lease of the latest run that has written.
     pub(crate) wrote: u64,
     version: u64,
@@ -140,6 +142,7 @@ impl State {
         let transitions = over.transitions + u64::from(!holder.is_empty() && holder != over.holder);
         let (holder, version) = (holder.to_owned(), self.next().to_string());
         self.lease = Lease { holder, renewed: version.clone(), transitions, version };
+        self.leased = Some(Instant::now());
         Ok(self.lease.clone())
     }
 

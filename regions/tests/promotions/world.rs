@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::release::{Fault, Made, settings};
 use crate::rollout::WANTED;
+use crate::run::LEASE;
 use crate::schedules::Counts;
 use crate::state::State;
 
@@ -80,6 +81,14 @@ impl World {
     pub(crate) fn stays(&self, digest: &str, place: usize) {
         if let Some(fault) = self.fault(digest, place) {
             self.breaks(format!("{digest} is said to be good in region {place}, where it {fault:?}"));
+        }
+    }
+
+    /// A Lease goes from one run to another: it is given back, or has not been renewed for its life.
+    pub(crate) fn leases(&self, place: usize, [former, holder]: [&str; 2], renewed: Option<Instant>) {
+        let works = !former.is_empty() && renewed.is_some_and(|renewed| renewed.elapsed() < LEASE);
+        if works && former != holder {
+            self.breaks(format!("{holder} takes the Lease of region {place} from {former}, which works"));
         }
     }
 
