@@ -21,10 +21,13 @@ pub fn open<'a>(regions: impl IntoIterator<Item = (&'a [Stored], &'a Wanted)>) -
     newest.max_by_key(|record| record.started).and_then(|record| record.promotion.clone())
 }
 
-/// Whether a promotion has failed: it is being undone, or was undone, in some region.
+/// Whether a promotion has failed: it is being undone, or was undone, in some region, whatever came there since.
 pub fn failed<'a>(regions: impl IntoIterator<Item = &'a [Stored]>, promotion: &str) -> bool {
-    let mut own = regions.into_iter().filter_map(|records| part_of(records, promotion));
-    own.any(|record| matches!(record.state, State::Undoing | State::Undone))
+    let mut own = regions.into_iter().flatten().map(|stored| &stored.record);
+    own.any(|record| {
+        record.promotion.as_deref() == Some(promotion)
+            && matches!(record.state, State::Undoing | State::Undone)
+    })
 }
 
 /// How a region stands in the promotion that goes on. `writes` is whether anything of the release is still to be
@@ -167,6 +170,10 @@ mod tests {
         assert!(failed([&eu[..], &us[..]], "p"));
         assert_eq!(of(&eu, &want, "p", true, true), Standing::Undone);
         assert_eq!(of(&us, &want, "p", false, true), Standing::Bad(HAD_FAILED.into()));
+        // What another promotion has begun there since hides nothing.
+        let over = vec![stored("b", "q", State::Applying), stored("a", "p", State::Undone)];
+        assert!(failed([&over[..], &us[..]], "p"));
+        assert_eq!(of(&over, &want, "p", true, true), Standing::Untouched);
         // Once all is undone, nothing is open, and another run begins anew.
         assert_eq!(open([(&eu[..], &want)]), None);
         assert_eq!(open([(&us[..], &wanted("b"))]), None, "another release is wanted");
