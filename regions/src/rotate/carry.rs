@@ -8,8 +8,9 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use super::fences::Fences;
 use super::observe::{AT_ONCE, Observer};
-use super::region::{Asking, Region, Trouble};
+use super::region::{Asking, Lock, Region, Trouble};
 use super::take::{Maker, Taking};
 use crate::plan::rotation::facts::Salt;
 use crate::plan::rotation::{Observed, Plan, Refusal, Request, Step, Waiting, plan};
@@ -119,6 +120,7 @@ pub struct Rotator<'a, R, A> {
     stop: watch::Receiver<bool>,
     observer: Observer,
     maker: Maker,
+    fences: Fences,
     /// Whether anything was written.
     wrote: bool,
     waited: BTreeMap<(String, bool), Instant>,
@@ -143,6 +145,7 @@ impl<'a, R: Region, A: Audience> Rotator<'a, R, A> {
             stop,
             observer: Observer::new(salt),
             maker,
+            fences: Fences::default(),
             wrote: false,
             waited: BTreeMap::new(),
         }
@@ -218,7 +221,7 @@ impl<'a, R: Region, A: Audience> Rotator<'a, R, A> {
     }
 
     async fn look(&self) -> Vec<Observed> {
-        self.observer.look(self.regions, &self.request, &self.asking).await
+        self.observer.look(self.regions, &self.request, &self.asking, &self.fences).await
     }
 
     /// Who else rotates this secret, and came first. The first region that answers decides for all.
@@ -281,6 +284,7 @@ impl<'a, R: Region, A: Audience> Rotator<'a, R, A> {
             asking: &self.asking,
             audience: self.audience,
             maker: &self.maker,
+            fences: &self.fences,
             document: format!("service/{}", self.request.secret),
         };
         let by_region = held.iter().map(|region| {
@@ -323,7 +327,11 @@ impl<'a, R: Region, A: Audience> Rotator<'a, R, A> {
                         return Err(Trouble::Away("stopped by a signal".into()));
                     }
                 }
-                locked => return locked,
+                Ok(Lock::Anew) => {
+                    self.fences.lose(region.name());
+                    return Ok(());
+                }
+                locked => return locked.map(|_| ()),
             }
         }
     }

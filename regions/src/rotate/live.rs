@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::lock::Lock;
-use super::region::{Asking, Region, Trouble};
+use super::region::{self, Asking, Region, Trouble};
 use super::watcher::Watcher;
 use crate::plan::rotation::Traffic;
 use crate::plan::vault::MOUNT;
@@ -114,7 +114,7 @@ impl Region for Live {
         self.vault()?.destroy(path, versions).await.map_err(|error| Trouble::of_vault(&error))
     }
 
-    async fn lock(&self, asking: &Asking) -> Result<(), Trouble> {
+    async fn lock(&self, asking: &Asking) -> Result<region::Lock, Trouble> {
         let lock = self.lock.as_ref().map_err(|why| Trouble::Away(why.clone()))?;
         lock.take(self.vault()?, &asking.who).await
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::region::Trouble;
+use super::region::{self, Trouble};
 use crate::cluster::Cluster;
 use crate::cluster::leases::Lease;
 use crate::vault::client::Vault;
@@ -53,10 +53,12 @@ pub(super) struct Lock {
     state: RefCell<State>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     /// As this run wrote it last, and when.
     held: Option<(Record, Instant)>,
+    /// As this run wrote it last, if it knows that.
+    left: Option<Record>,
     /// As somebody else had it when it was seen so first.
     seen: Option<(Record, Instant)>,
 }
@@ -67,20 +69,22 @@ impl Lock {
     }
 
     /// Takes the lock, or keeps it.
-    pub(super) async fn take(&self, vault: &Vault, who: &str) -> Result<(), Trouble> {
-        let held = self.state.borrow().held.clone();
+    pub(super) async fn take(&self, vault: &Vault, who: &str) -> Result<region::Lock, Trouble> {
+        let State { held, left, .. } = self.state.borrow().clone();
         let over = match held {
-            Some((_, since)) if since.elapsed() < FRESH => return Ok(()),
+            Some((_, since)) if since.elapsed() < FRESH => return Ok(region::Lock::Kept),
             Some((record, _)) => record,
             None => self.free(self.read(vault).await?)?,
         };
         match self.write(vault, &over, who).await {
-            Ok(()) => Ok(()),
+            // Whoever else had it would have written it.
+            Ok(()) if left.is_some_and(|left| left == over) => Ok(region::Lock::Kept),
+            Ok(()) => Ok(region::Lock::Anew),
             // The answer of an earlier try may have been lost, or somebody else was quicker.
             Err(Trouble::Overtaken(_)) => {
                 let now = self.read(vault).await?;
                 let over = if now.holder == who { now } else { self.free(now)? };
-                self.write(vault, &over, who).await
+                self.write(vault, &over, who).await.map(|()| region::Lock::Anew)
             }
             Err(trouble) => Err(trouble),
         }
@@ -140,6 +144,7 @@ impl Lock {
 
     async fn write(&self, vault: &Vault, over: &Record, holder: &str) -> Result<(), Trouble> {
         let began = Instant::now();
+        self.state.borrow_mut().left = None;
         let written = match &self.place {
             Place::Cluster(cluster) => {
                 let lease = Lease {
@@ -163,7 +168,9 @@ impl Lock {
                 Record { holder: holder.to_owned(), renewed, transitions, version }
             }
         };
-        self.state.borrow_mut().held = Some((written, began));
+        let mut state = self.state.borrow_mut();
+        state.left = Some(written.clone());
+        state.held = Some((written, began));
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 
 mod args;
 pub mod carry;
+mod fences;
 mod generate;
 mod live;
 mod lock;

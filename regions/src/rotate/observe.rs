@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrets_agent_client::Version;
 use tokio::time::Instant;
 
+use super::fences::Fences;
 use super::region::{Asking, Found, Region, Trouble};
 use crate::catalogue::types::SecretKind;
 use crate::plan::rotation::clients::{CLIENT, PENDING};
@@ -52,23 +53,32 @@ impl Observer {
         regions: &[R],
         request: &Request,
         asking: &Asking,
+        fences: &Fences,
     ) -> Vec<Observed> {
-        let looks = regions.iter().map(|region| self.look_at(region, request, asking));
+        let looks = regions.iter().map(|region| self.look_at(region, request, asking, fences));
         stream::iter(looks).buffered(AT_ONCE).collect().await
     }
 
-    async fn look_at<R: Region>(&self, region: &R, request: &Request, asking: &Asking) -> Observed {
+    async fn look_at<R: Region>(
+        &self,
+        region: &R,
+        request: &Request,
+        asking: &Asking,
+        fences: &Fences,
+    ) -> Observed {
         let (name, wave) = (region.name().to_owned(), region.wave());
+        let fenced = fences.of(&name);
         if request.without.contains(&name) {
             let away = || "it is left out".to_owned();
             let traffic = region.traffic().await;
             let out_for = self.out_for(&name, &traffic);
-            return Observed { region: name, wave, vault: Err(away()), view: Err(away()), traffic, out_for };
+            let (vault, view) = (Err(away()), Err(away()));
+            return Observed { region: name, wave, vault, view, fenced, traffic, out_for };
         }
         let view = region.view(asking).await.map_err(|trouble| trouble.to_string());
         let vault = self.held(region, request).await.map_err(|trouble| trouble.to_string());
         let traffic = Traffic::In("it is not left out".into());
-        Observed { region: name, wave, vault, view, traffic, out_for: Duration::ZERO }
+        Observed { region: name, wave, vault, view, fenced, traffic, out_for: Duration::ZERO }
     }
 
     /// How long a region has been seen to take no traffic.

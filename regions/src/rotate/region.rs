@@ -44,6 +44,15 @@ pub struct Asking {
     pub secret: String,
 }
 
+/// A lock that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// Nobody else has had it since this run had it last.
+    Kept,
+    /// Somebody else may have had it, or this is the first time.
+    Anew,
+}
+
 /// A secret's metadata, by path below the mount.
 pub type Found = BTreeMap<String, Metadata>;
 
@@ -83,7 +92,7 @@ pub trait Region {
     async fn destroy(&self, path: &str, versions: &[u64]) -> Result<(), Trouble>;
 
     /// Takes the region's lock, or keeps it. Once it is held, it stays held for longer than a write may take.
-    async fn lock(&self, asking: &Asking) -> Result<(), Trouble>;
+    async fn lock(&self, asking: &Asking) -> Result<Lock, Trouble>;
 
     /// Gives the lock back.
     async fn unlock(&self);

@@ -225,6 +225,7 @@ pub(super) fn step(step: &Step) -> String {
             let from = from.map(|source| format!(" as in {}", source.region)).unwrap_or_default();
             let made = match write.recipe.change {
                 Change::Publish | Change::Value | Change::Pending { .. } => ", newly made",
+                Change::Again => ", once more",
                 _ => "",
             };
             let mark = super::stage::marked(&write.recipe.mark);

@@ -121,7 +121,7 @@ impl Audience for Stage {
         let Some(lap) = laps.last_mut() else { return };
         match step {
             Step::Write(_) => lap.written = Instant::now(),
-            Step::Note { note: Note::Barrier(_), .. } => lap.adopted = Some(Instant::now()),
+            Step::Note { note: Note::Barrier(..), .. } => lap.adopted = Some(Instant::now()),
             _ => {}
         }
     }

@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::carry::Audience;
-use super::region::{Asking, Region, Trouble};
+use super::fences::Fences;
+use super::region::{Asking, Lock, Region, Trouble};
 use crate::plan::rotation::notes::Note;
 use crate::plan::rotation::recipe::{Made, Need, Source};
 use crate::plan::rotation::{Destroy, Step, Write};
@@ -49,6 +50,7 @@ pub(super) struct Taking<'a, R, A> {
     pub(super) asking: &'a Asking,
     pub(super) audience: &'a A,
     pub(super) maker: &'a Maker,
+    pub(super) fences: &'a Fences,
     /// Path of the document that pods use.
     pub(super) document: String,
 }
@@ -77,10 +79,25 @@ impl<R: Region, A: Audience> Taking<'_, R, A> {
         let document = write.recipe.make(&sources, made.as_deref(), at);
         let mut document = document
             .map_err(|unfit| Trouble::Refused(format!("{}: write {}: {unfit}", region.name(), write.path)))?;
-        region.lock(self.asking).await?;
+        self.keep(region).await?;
+        self.fences.sent(region.name(), &write.path);
         let put = region.put(&write.path, &document, write.over).await;
         wipe(&mut document);
-        put
+        put?;
+        self.fences.written(region.name(), &write.path, write.over + 1);
+        Ok(())
+    }
+
+    /// Keeps the lock for long enough to write. What was planned under it counts for nothing once somebody else has had
+    /// it.
+    async fn keep(&self, region: &R) -> Result<(), Trouble> {
+        match region.lock(self.asking).await? {
+            Lock::Kept => Ok(()),
+            Lock::Anew => {
+                self.fences.lose(region.name());
+                Err(Trouble::Overtaken(format!("the lock of {}", region.name())))
+            }
+        }
     }
 
     /// Reads a version, if it still is the one that was planned with.
@@ -97,7 +114,7 @@ impl<R: Region, A: Audience> Taking<'_, R, A> {
     async fn note(&self, region: &R, note: &Note) -> Result<(), Trouble> {
         let now: Timestamp = region.clock().await?;
         let now = now.checked_add(CLOCK).unwrap_or(Timestamp::MAX);
-        region.lock(self.asking).await?;
+        self.keep(region).await?;
         region.note(&self.document, &note.entries(now)).await
     }
 
@@ -115,7 +132,7 @@ impl<R: Region, A: Audience> Taking<'_, R, A> {
         if destroy.path == self.document && numbers.contains(&found.version) {
             return Err(Trouble::Overtaken(destroy.path.clone()));
         }
-        region.lock(self.asking).await?;
+        self.keep(region).await?;
         region.destroy(&destroy.path, &numbers).await
     }
 }

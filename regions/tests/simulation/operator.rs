@@ -1,6 +1,7 @@
 //! Operators, who run the real executor, are interrupted, and do what it tells them; and clients, who look for their
 //! secrets now and then.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ impl Audience for Ear<'_> {
     fn taking(&self, step: &Step) {
         let mut inner = self.0.get();
         inner.tell(|| format!("{}: {step:?}", self.1));
-        if let Step::Note { region, note: Note::Barrier(version) } = step {
+        if let Step::Note { region, note: Note::Barrier(version, _) } = step {
             let inner = &mut *inner;
             let region = inner.regions.iter().find(|own| own.name == *region).unwrap();
             inner.ledger.claim(region, *version);
@@ -229,6 +230,7 @@ pub(crate) fn regions(world: &World) -> Vec<Simulated> {
             place,
             name: region.name.clone(),
             wave: region.wave,
+            lock: Cell::default(),
         })
         .collect();
     regions.sort_by_key(|region| (region.wave(), region.name.clone()));

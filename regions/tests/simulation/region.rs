@@ -1,13 +1,14 @@
 //! A region, as an operator's command reaches it: over a network that loses requests and answers, and delivers some of
 //! them late.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use regions::plan::rotation::Traffic;
 use regions::plan::rotation::mark::{Mark, Phase};
 use regions::plan::view::View;
-use regions::rotate::region::{Asking, Region, Trouble};
+use regions::rotate::region::{Asking, Lock, Region, Trouble};
 use regions::vault::kv::{Document, Metadata};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
@@ -21,15 +22,16 @@ use crate::world::{Inner, PATH, World};
 const CALL: Duration = Duration::from_secs(10);
 
 /// How long a lock is held without being kept.
-const LEASE: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(20);
 
-/// A region.
-#[derive(Clone)]
+/// A region, as one run sees it.
 pub(crate) struct Simulated {
     pub(crate) world: World,
     pub(crate) place: usize,
     pub(crate) name: String,
     pub(crate) wave: usize,
+    /// The lock's version that this run wrote last, if it knows that.
+    pub(crate) lock: Cell<Option<u64>>,
 }
 
 /// A call of a Vault, which may arrive after its caller is gone.
@@ -179,28 +181,40 @@ impl Region for Simulated {
         self.call("destroy", destroy).await
     }
 
-    async fn lock(&self, asking: &Asking) -> Result<(), Trouble> {
+    async fn lock(&self, asking: &Asking) -> Result<Lock, Trouble> {
         let run = asking.run.clone();
-        let lock: Call<()> = Box::new(move |inner, place| {
+        let lock: Call<(u64, u64)> = Box::new(move |inner, place| {
             let now = Instant::now();
-            match &inner.regions[place].lock {
+            let lock = &mut inner.regions[place].lock;
+            match &lock.held {
                 Some((holder, until)) if *holder != run && now < *until => {
                     Err(Trouble::Locked { by: holder.clone() })
                 }
                 _ => {
-                    inner.regions[place].lock = Some((run, now + LEASE));
-                    Ok(())
+                    let over = lock.version;
+                    lock.held = Some((run, now + LEASE));
+                    lock.version += 1;
+                    Ok((over, lock.version))
                 }
             }
         });
-        self.call("lock", lock).await
+        let left = self.lock.take();
+        let (over, version) = self.call("lock", lock).await?;
+        self.lock.set(Some(version));
+        Ok(if left == Some(over) { Lock::Kept } else { Lock::Anew })
     }
 
     async fn unlock(&self) {
-        let unlock: Call<()> = Box::new(|inner, place| {
-            inner.regions[place].lock = None;
-            Ok(())
+        let Some(left) = self.lock.take() else { return };
+        let unlock: Call<u64> = Box::new(move |inner, place| {
+            let lock = &mut inner.regions[place].lock;
+            if lock.version != left {
+                return Err(Trouble::Overtaken("the lock".into()));
+            }
+            lock.held = None;
+            lock.version += 1;
+            Ok(lock.version)
         });
-        let _ = self.call("unlock", unlock).await;
+        self.lock.set(self.call("unlock", unlock).await.ok());
     }
 }

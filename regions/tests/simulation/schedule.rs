@@ -18,7 +18,7 @@ use crate::ledger::{Client, Ledger};
 use crate::operator::{self, Operator};
 use crate::schedules::Counts;
 use crate::vault::Vault;
-use crate::world::{Inner, PATH, RegionState, World};
+use crate::world::{Inner, Lock, PATH, RegionState, World};
 use crate::{chaos, hand, pods, watcher};
 
 /// What came of a schedule.
@@ -76,7 +76,7 @@ fn world(seed: u64, told: bool) -> World {
             reachable: true,
             drained: false,
             restored: false,
-            lock: None,
+            lock: Lock::default(),
         }
     });
     let regions = regions.collect();

@@ -54,8 +54,17 @@ pub(crate) struct RegionState {
     pub(crate) drained: bool,
     /// Whether its Vault was restored, and nobody has brought it up to date.
     pub(crate) restored: bool,
-    /// Who holds its lock, and until when.
-    pub(crate) lock: Option<(String, Instant)>,
+    /// Its lock.
+    pub(crate) lock: Lock,
+}
+
+/// A region's lock.
+#[derive(Default)]
+pub(crate) struct Lock {
+    /// Who holds it, and until when.
+    pub(crate) held: Option<(String, Instant)>,
+    /// How often it was written.
+    pub(crate) version: u64,
 }
 
 /// Path of the secret that is rotated.

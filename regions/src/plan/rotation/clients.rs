@@ -90,6 +90,10 @@ impl Kind for Clients {
         Wait { long, why: "until every client has looked for its secret again (grace)" }
     }
 
+    fn stays(&self, course: &Course<'_>) -> Vec<String> {
+        course.clients.iter().map(|client| path(CLIENT, client)).collect()
+    }
+
     fn leftovers(&self, region: &Standing<'_>, course: &Course<'_>) -> Vec<Step> {
         let mut steps = unneeded(region);
         for client in &course.clients {

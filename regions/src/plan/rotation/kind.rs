@@ -57,6 +57,11 @@ pub(super) trait Kind: Sync {
     /// How long is waited after every pod uses a phase's document.
     fn wait(&self, phase: Phase, course: &Course<'_>, times: Times, request: &Request) -> Wait;
 
+    /// Paths of what a rotation leaves in each region, beside the document.
+    fn stays(&self, _course: &Course<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What goes at the end in a region, beside former versions of the document.
     fn leftovers(&self, _region: &Standing<'_>, _course: &Course<'_>) -> Vec<Step> {
         Vec::new()

@@ -103,6 +103,8 @@ pub struct Observed {
     pub vault: Result<Held, String>,
     /// What its watcher says, or why it says nothing.
     pub view: Result<View, String>,
+    /// Versions, by path, that this run wrote, and over which nothing can come that somebody else has sent before.
+    pub fenced: BTreeMap<String, u64>,
     /// Whether it takes traffic; asked of regions that are left out.
     pub traffic: Traffic,
     /// How long this run has seen that it takes none; asked of regions that are left out.

@@ -97,8 +97,9 @@ fn barrier(version: &str, created: &str, at: &str) -> Option<Barrier> {
 /// Something that is noted.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Note {
-    /// Every pod of the region uses this version.
-    Barrier(Version),
+    /// Every pod of the region uses this version; since when, where that is not now: what says the same was there
+    /// before.
+    Barrier(Version, Option<Timestamp>),
     /// A rotation has ended, with the version of this number.
     Ended(String, u64),
     /// The region's ceilings, and those that it had before.
@@ -114,8 +115,8 @@ impl Note {
     pub fn entries(&self, now: Timestamp) -> Map<String, Value> {
         let entry = |key: &str, text: String| Map::from_iter([(key.to_owned(), Value::String(text))]);
         match self {
-            Self::Barrier(Version { version, created_time }) => {
-                entry(BARRIER, format!("{version} {created_time} {now}"))
+            Self::Barrier(Version { version, created_time }, since) => {
+                entry(BARRIER, format!("{version} {created_time} {}", since.unwrap_or(now)))
             }
             Self::Ended(id, version) => {
                 let mut entries = entry(ENDED, format!("{id} {version} {now}"));
@@ -136,7 +137,7 @@ impl Note {
     /// In a word, for people.
     pub fn what(&self) -> &'static str {
         match self {
-            Self::Barrier(_) => "that every pod uses it",
+            Self::Barrier(..) => "that every pod uses it",
             Self::Ended(..) => "that the rotation has ended",
             Self::Ceilings(..) => "the ceilings of its tokens",
             Self::Members(_) => "the names of all regions",
@@ -165,7 +166,9 @@ mod tests {
         let former = Former { times: Times::all(Duration::from_secs(9)), until: at("2026-11-25T20:00:00Z") };
         let members = ["eu".to_owned(), "us".to_owned()].into();
         let mut custom = Map::new();
-        for note in [Note::Members(members), Note::Ceilings(times, Some(former)), Note::Barrier(version)] {
+        for note in
+            [Note::Members(members), Note::Ceilings(times, Some(former)), Note::Barrier(version, None)]
+        {
             custom.extend(note.entries(now));
         }
         let notes = Notes::read(&custom);

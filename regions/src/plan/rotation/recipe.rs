@@ -39,6 +39,8 @@ pub struct Recipe {
 pub enum Change {
     /// Nothing: the first source as it is.
     Same,
+    /// Nothing: what is there, once more.
+    Again,
     /// A whole document from outside takes its place.
     Replace,
     /// A new secret becomes the field `value`, beside whatever else the first source has, if there is one.
@@ -149,7 +151,7 @@ impl Recipe {
         let source = |place: usize| sources.get(place).copied().filter(|source| source.is_object()).cloned();
         let there = || source(0).ok_or(Unfit("what it comes from is not there"));
         let mut document = match &self.change {
-            Change::Same => there()?,
+            Change::Same | Change::Again => there()?,
             Change::Replace => match made {
                 Some(Made::Document(document)) if document.is_object() => document.clone(),
                 _ => return Err(Unfit("there is no document to write")),

@@ -251,11 +251,30 @@ impl<'a> Standing<'a> {
         self.stored().marked(&Mark::new(id, phase)).is_some()
     }
 
-    /// Since when every pod was seen to use the current document.
+    /// Since when every pod was seen to use the current document, or a version below it that says the same.
     pub(super) fn settled(&self) -> Option<Timestamp> {
         let barrier = self.held.notes.barrier?;
-        let (version, _) = self.current?;
-        (barrier.version == version).then_some(barrier.at)
+        let (current, facts) = self.current?;
+        let mut number = current.version;
+        let same = self.stored().history().take_while(|(version, own)| {
+            let is_next = version.version == number;
+            number = version.version.saturating_sub(1);
+            is_next && own.mark == facts.mark && own.body == facts.body
+        });
+        let mut same = same.map(|(version, _)| version);
+        same.any(|version| version == barrier.version).then_some(barrier.at)
+    }
+
+    /// Whether it is noted of the current version itself that every pod uses it.
+    pub(super) fn is_noted(&self) -> bool {
+        let noted = self.held.notes.barrier.map(|barrier| barrier.version);
+        noted.is_some() && noted == self.current.map(|(version, _)| version)
+    }
+
+    /// Whether nothing can come over the current version at a path that somebody else has sent before.
+    pub(super) fn is_fenced(&self, path: &str) -> bool {
+        let current = self.held.stored.get(path).map(|stored| stored.current);
+        current.is_some() && self.observed.fenced.get(path).copied() == current
     }
 
     /// How much of a wait is left, by the region's own Vault.

@@ -1,5 +1,7 @@
 //! The steps of a rotation whose regions' standings are known.
 
+use secrets_agent_client::Version;
+
 use super::kind::{self, Kind, Wait};
 use super::mark::{Mark, Phase};
 use super::notes::Note;
@@ -165,10 +167,10 @@ impl Steps<'_, '_> {
             }
             if let Some((version, _)) = region.current
                 && self.course.phase(region.stage).is_some_and(kind::needs_adoption)
-                && region.settled().is_none()
+                && !region.is_noted()
                 && self.course.adoption(region).is_ok_and(|adoption| adoption.complete())
             {
-                notes.push(Note::Barrier(version));
+                notes.push(Note::Barrier(version, region.settled()));
             }
             let name = region.name();
             self.plan
@@ -337,12 +339,18 @@ impl Steps<'_, '_> {
         if self.lacks_regions() {
             return;
         }
-        for region in &self.course.regions {
-            let Some((version, _)) = region.current else { continue };
+        let left = self.course.regions.iter().filter_map(|region| Some((region, region.current?.0)));
+        let left = left.filter(|(region, version)| {
             let ended = region.held.notes.ended.as_ref().filter(|ended| ended.id == self.course.id);
-            if ended.is_some_and(|ended| ended.version == version.version) {
-                continue;
-            }
+            ended.is_none_or(|ended| ended.version != version.version)
+        });
+        let left: Vec<(&Standing<'_>, Version)> = left.collect();
+        let fences: Vec<Step> = left.iter().flat_map(|(region, _)| self.fences(region)).collect();
+        if !fences.is_empty() {
+            self.plan.steps.extend(fences);
+            return;
+        }
+        for (region, version) in left {
             let document = region.destroy(&region.held.path, region.stored().former());
             let mut goes: Vec<Step> = document.into_iter().collect();
             goes.extend(self.kind.leftovers(region, self.course));
@@ -352,6 +360,21 @@ impl Steps<'_, '_> {
             }
             self.plan.steps.extend(goes);
         }
+    }
+
+    /// Writes what the rotation leaves in a region once more, where somebody else may have sent a write that has not
+    /// arrived yet: after the end nobody would look for it.
+    fn fences(&self, region: &Standing<'_>) -> Vec<Step> {
+        let stays = [region.held.path.clone()].into_iter().chain(self.kind.stays(self.course));
+        let again = stays.filter(|path| !region.is_fenced(path)).filter_map(|path| {
+            let (version, facts) = region.held.stored.get(&path)?.readable()?;
+            let mark = facts.mark.clone().filter(|mark| mark.id == self.course.id)?;
+            let sources = vec![region.source_of(&path, version)];
+            let recipe = Recipe { sources, change: Change::Again, mark };
+            let region = region.name().to_owned();
+            Some(Step::Write(Write { region, over: version.version, path, recipe }))
+        });
+        again.collect()
     }
 
     fn refuse(&mut self, why: String) {

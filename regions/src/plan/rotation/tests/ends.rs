@@ -6,7 +6,7 @@ use super::world::{PATH, World, phase, states};
 use crate::catalogue::types::SecretKind;
 use crate::plan::rotation::facts::sha256;
 use crate::plan::rotation::mark::Phase;
-use crate::plan::rotation::{Plan, Refusal, Traffic, Waiting};
+use crate::plan::rotation::{Plan, Refusal, Step, Traffic, Waiting};
 
 const KINDS: [SecretKind; 3] = [SecretKind::Value, SecretKind::Clients, SecretKind::Keyset];
 
@@ -33,6 +33,60 @@ fn it_ends_with_one_version_everywhere_and_nothing_left_to_plan() {
         world.request.again = true;
         assert!(!world.plan().is_empty());
     }
+}
+
+#[test]
+fn what_another_run_wrote_is_written_once_more_before_the_end() {
+    for kind in KINDS {
+        let mut world = World::of(kind);
+        while destroyed(&world.plan()).is_empty() {
+            world.step();
+            world.use_all();
+            world.pass(1);
+        }
+        // Another run goes on, or somebody else has had the locks meanwhile.
+        let own = world.plan();
+        for region in &mut world.regions {
+            region.fenced.clear();
+        }
+        let documents = [0, 1].map(|place| world.document(place));
+        let versions = readable(&world, 0);
+        let plan = world.step();
+        let paths: Vec<&str> = plan.steps.iter().map(path).collect();
+        match kind {
+            SecretKind::Clients => {
+                assert_eq!(paths, [PATH, "client/a", "client/b", PATH, "client/a", "client/b"]);
+            }
+            _ => assert_eq!(paths, [PATH, PATH]),
+        }
+        assert_eq!([0, 1].map(|place| world.document(place)), documents, "{kind:?}");
+        assert_eq!(readable(&world, 0), versions + 1);
+        // Nothing goes before every pod uses that, and then everything goes that would have gone before.
+        assert!(matches!(world.plan().waits[..], [Waiting::Pods { .. }, Waiting::Pods { .. }]));
+        assert_eq!(world.plan().steps, []);
+        world.use_all();
+        let after = world.plan();
+        assert_eq!(destroyed(&after), destroyed(&own));
+        world.finish();
+        assert_eq!(readable(&world, 0), 1);
+    }
+}
+
+/// Where a step writes a version.
+fn path(step: &Step) -> &str {
+    match step {
+        Step::Write(write) => &write.path,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Regions and paths of which versions are destroyed.
+fn destroyed(plan: &Plan) -> Vec<(&str, &str)> {
+    let destroyed = plan.steps.iter().filter_map(|step| match step {
+        Step::Destroy(destroy) => Some((destroy.region.as_str(), destroy.path.as_str())),
+        _ => None,
+    });
+    destroyed.collect()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::world::{World, phase, states, times};
+use super::world::{PATH, World, key, phase, states, times};
 use crate::catalogue::types::SecretKind;
 use crate::plan::rotation::mark::Phase;
 use crate::plan::rotation::times::Times;
@@ -58,18 +58,34 @@ fn the_second_wave_is_written_when_every_pod_of_the_first_uses_it() {
 }
 
 #[test]
-fn a_barrier_counts_for_its_own_version_alone() {
+fn a_barrier_counts_for_its_version_and_for_what_says_the_same_right_above_it() {
     let mut world = World::of(SecretKind::Keyset);
     world.go_on();
-    world.pass(11);
+    world.pass(5);
+    let mut again = world.clone();
+    let document = again.document(1);
+    again.put(1, PATH, &document);
+    // It counts once every pod uses it, and the wait goes on as if it had been there before.
+    let waits = again.plan().waits;
+    assert!(
+        waits.iter().any(|waiting| matches!(waiting, Waiting::Pods { region, .. } if region == "us")),
+        "{waits:?}"
+    );
+    again.use_all();
+    let plan = again.step();
+    assert!(matches!(&plan.steps[..], [Step::Note { region, .. }] if region == "us"), "{:?}", plan.steps);
+    assert_eq!(left(&again.go_on()), both(6));
+    // Where anything else came in between, or something that is gone, the wait begins anew.
     let mut late = world.clone();
-    // Another version comes, such as when a Vault is mended: the wait begins anew.
     let document = late.document(1);
-    late.put(1, super::world::PATH, &document);
+    late.put(1, PATH, &json!({"keys": {"old": key("active", "old")}}));
+    late.put(1, PATH, &document);
+    late.regions[1].secrets.get_mut(PATH).unwrap()[2].1 = None;
     late.use_all();
     let plan = late.step();
     assert!(matches!(&plan.steps[..], [Step::Note { region, .. }] if region == "us"), "{:?}", plan.steps);
-    assert_eq!(left(&late.go_on()), [("us".to_owned(), 11)]);
+    assert_eq!(left(&late.go_on()), [("eu".to_owned(), 6), ("us".to_owned(), 11)]);
+    world.pass(6);
     world.step();
     assert_eq!(phase(&world.document(0)), Some(Phase::Activate));
 }

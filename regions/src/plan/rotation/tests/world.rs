@@ -37,6 +37,8 @@ pub(super) struct Region {
     /// What its pods use.
     pub(super) used: Option<(Version, Value)>,
     pub(super) floor: Option<Version>,
+    /// What this run wrote.
+    pub(super) fenced: BTreeMap<String, u64>,
     pub(super) vault: Result<(), String>,
     pub(super) view: Result<(), String>,
     pub(super) traffic: Traffic,
@@ -100,6 +102,7 @@ impl World {
             custom: Map::new(),
             used: None,
             floor: None,
+            fenced: BTreeMap::new(),
             vault: Ok(()),
             view: Ok(()),
             traffic: Traffic::In("it serves".into()),
@@ -238,6 +241,7 @@ impl World {
         let there = self.regions[place].secrets.get(&write.path).map_or(0, Vec::len) as u64;
         assert_eq!(write.over, there, "check-and-set");
         self.put(place, &write.path, &document);
+        self.regions[place].fenced.insert(write.path.clone(), there + 1);
     }
 
     fn make(&mut self, need: &Need) -> Made {
@@ -263,6 +267,7 @@ impl World {
             wave: region.wave,
             vault: region.vault.clone().map(|()| self.held(region)),
             view: region.view.clone().map(|()| self.view(region)),
+            fenced: region.fenced.clone(),
             traffic: region.traffic.clone(),
             out_for: region.out_for,
         }
