@@ -25,8 +25,8 @@ use crate::http::{Client, Target};
 use crate::pki::Issued;
 use crate::ports::Port;
 
-/// Given method, and path with query.
-type Predicate = Box<dyn Fn(&Method, &str) -> bool + Send + Sync>;
+/// Given method, path with query, and body.
+type Predicate = Box<dyn Fn(&Method, &str, &[u8]) -> bool + Send + Sync>;
 
 /// An answer that is given in the peer's place.
 pub struct Rule {
@@ -46,6 +46,11 @@ impl Rule {
 
     /// Answers a request for which `matches` (given method, and path with query) holds.
     pub fn when(matches: impl Fn(&Method, &str) -> bool + Send + Sync + 'static, status: u16) -> Self {
+        Rule::read(move |method, path, _| matches(method, path), status)
+    }
+
+    /// Answers a request for which `matches` (given method, path with query, and body) holds.
+    pub fn read(matches: impl Fn(&Method, &str, &[u8]) -> bool + Send + Sync + 'static, status: u16) -> Self {
         Rule {
             matches: Box::new(matches),
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
@@ -76,8 +81,8 @@ impl Rule {
         self
     }
 
-    fn take(&mut self, method: &Method, path: &str) -> bool {
-        let matched = self.left != Some(0) && (self.matches)(method, path);
+    fn take(&mut self, method: &Method, path: &str, body: &[u8]) -> bool {
+        let matched = self.left != Some(0) && (self.matches)(method, path, body);
         if let (true, Some(left)) = (matched, &mut self.left) {
             *left -= 1;
         }
@@ -185,7 +190,7 @@ async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Result<Respon
     let Ok(body) = body.collect().await else { return Ok(unreachable("the request ended early".into())) };
     let request = Request::from_parts(head, body.to_bytes());
     let own = lock(&state.rules).iter_mut().find_map(|rule| {
-        if !rule.take(&method, &path) {
+        if !rule.take(&method, &path, request.body()) {
             return None;
         }
         let mut response = Response::builder().status(rule.status);

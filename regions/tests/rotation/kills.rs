@@ -21,8 +21,11 @@ use serde_json::Value;
 use crate::run;
 use crate::world::World;
 
-/// Region, and method and path of a write.
+/// Region, and method and path of a write, with what it writes.
 type Write = (&'static str, String);
+
+/// Of a write that a run makes once more, since another has written the same.
+const AGAIN: &str = " again";
 
 /// Ends a run at one of its writes to either Vault.
 #[derive(Default)]
@@ -35,8 +38,10 @@ struct Killer {
     lost: AtomicBool,
     /// Whether the lock's writes count, and no others do.
     locks: AtomicBool,
-    /// Whether a write counts no more once a run was killed at one of its path.
-    once: AtomicBool,
+    /// Whether writes of one path are told apart by what they write.
+    apart: AtomicBool,
+    /// What each version that arrived is.
+    arrived: Mutex<BTreeMap<(&'static str, String, u64), String>>,
     /// Whether the run is dead: what it has sent to another region meanwhile arrives no more.
     dead: AtomicBool,
     /// The write that was lost last, and that has to arrive next. Another region's, at the same time, waits for it.
@@ -55,7 +60,8 @@ impl Killer {
         self.armed.store(true, Ordering::SeqCst);
     }
 
-    fn springs(&self, region: &'static str, method: &Method, path: &str) -> bool {
+    /// Whether a write does not arrive. A run is killed once at each.
+    fn springs(&self, region: &'static str, method: &Method, path: &str, body: &[u8]) -> bool {
         if !is_write(method) || path.contains("/auth/") {
             return false;
         }
@@ -64,14 +70,17 @@ impl Killer {
         if self.dead.load(Ordering::SeqCst) {
             return true;
         }
-        let (lost, write) = (self.lost.load(Ordering::SeqCst), (region, format!("{method} {path}")));
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let what = self.what(region, path, &body);
+        let told = if self.apart.load(Ordering::SeqCst) { what.as_str() } else { "" };
+        let (lost, write) = (self.lost.load(Ordering::SeqCst), (region, format!("{method} {path}{told}")));
+        let locks = self.locks.load(Ordering::SeqCst);
         let known = || fatal.iter().any(|known| *known == (lost, write.clone()));
-        let counts = path.ends_with("/regions/lock") == self.locks.load(Ordering::SeqCst)
-            && !(self.once.load(Ordering::SeqCst) && known());
+        let counts = path.ends_with("/regions/lock") == locks && (locks || !known());
         let last =
             counts && self.armed.load(Ordering::SeqCst) && self.left.fetch_sub(1, Ordering::SeqCst) == 1;
         if !last {
-            self.passed.fetch_add(1, Ordering::SeqCst);
+            self.passes(region, path, &body, what);
             return false;
         }
         let mut due = self.due.lock().unwrap();
@@ -96,9 +105,38 @@ impl Killer {
         };
         kill_process(pid, Signal::KILL).unwrap();
         if !lost {
-            self.passed.fetch_add(1, Ordering::SeqCst);
+            self.passes(region, path, &body, what);
         }
         lost
+    }
+
+    /// A write arrives.
+    fn passes(&self, region: &'static str, path: &str, body: &Value, what: String) {
+        self.passed.fetch_add(1, Ordering::SeqCst);
+        if let Some(over) = body["options"]["cas"].as_u64() {
+            let path = path.rsplit('/').next().unwrap_or_default().to_owned();
+            self.arrived.lock().unwrap().insert((region, path, over + 1), what);
+        }
+    }
+
+    /// What a write writes: the phase of a document, or what is noted, and of which phase.
+    fn what(&self, region: &'static str, path: &str, body: &Value) -> String {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let arrived = self.arrived.lock().unwrap();
+        if let Some(mark) = body["data"]["rotation"].as_object() {
+            let phases = mark.values().filter_map(Value::as_object).flat_map(serde_json::Map::keys);
+            let phase: String = phases.map(|phase| format!(" {phase}")).collect();
+            let folder = path.rsplit('/').nth(1).unwrap_or_default();
+            let what = format!(" {folder}{phase}");
+            let again = arrived.iter().any(|((own, _, _), arrived)| *own == region && *arrived == what);
+            return if again { what + AGAIN } else { what };
+        }
+        let Some(notes) = body["custom_metadata"].as_object() else { return String::new() };
+        let barrier = notes.get("barrier").and_then(Value::as_str).and_then(|text| text.split(' ').next());
+        let barrier = barrier.and_then(|number| number.parse().ok());
+        let of = barrier.and_then(|number| arrived.get(&(region, name.to_owned(), number)).cloned());
+        let notes: Vec<&str> = notes.keys().map(String::as_str).collect();
+        format!(" {}{}", notes.join(","), of.unwrap_or_default())
     }
 }
 
@@ -136,7 +174,7 @@ impl Guarded {
         let issued = ca.issue(&["localhost", "127.0.0.1"]).unwrap();
         let proxy = AnswerProxy::start(&issued, target).await.unwrap();
         let killer = Arc::clone(&self.killer);
-        proxy.add(Rule::when(move |method, path| killer.springs(region, method, path), 503));
+        proxy.add(Rule::read(move |method, path, body| killer.springs(region, method, path, body), 503));
         let (direct, via) = (vault.url(), format!("https://localhost:{}", proxy.address().port()));
         self.world.edit(&format!("{region}.yaml"), |text| text.replace(&direct, &via));
         proxy
@@ -190,15 +228,34 @@ impl Guarded {
         writes
     }
 
-    /// The writes at which runs were killed, by whether they arrived.
-    fn killed(&self, lost: bool) -> BTreeMap<Write, usize> {
-        let mut writes = BTreeMap::new();
+    /// The writes at which runs were killed, by whether they arrived; and those that were made once more.
+    fn killed(&self, lost: bool) -> (BTreeMap<Write, usize>, BTreeSet<Write>) {
+        let (mut writes, mut again) = (BTreeMap::new(), BTreeSet::new());
         for (was_lost, (region, call)) in self.killer.fatal.lock().unwrap().iter() {
-            if *was_lost == lost {
-                let path = call.split_once("/v1/").unwrap().1.to_owned();
-                *writes.entry((*region, path)).or_default() += 1;
+            if *was_lost != lost {
+                continue;
             }
+            if call.ends_with(AGAIN) {
+                again.insert((*region, call.clone()));
+                continue;
+            }
+            let call = call.split_once("/v1/").unwrap().1;
+            let path = call.split(' ').next().unwrap_or_default().to_owned();
+            *writes.entry((*region, path)).or_default() += 1;
         }
+        (writes, again)
+    }
+
+    /// The writes of a rotation that nobody kills, but for those of the lock.
+    async fn undisturbed(&self, secret: &str, further: &[&str]) -> BTreeMap<Write, usize> {
+        let before = self.audited();
+        self.world.rotate(secret, further).await.expect(0).says("done");
+        self.settled().await;
+        let mut writes = self.audited();
+        for (write, count) in &mut writes {
+            *count -= before.get(write).copied().unwrap_or_default();
+        }
+        writes.retain(|(_, path), count| *count > 0 && path != "kv/data/regions/lock");
         writes
     }
 
@@ -230,14 +287,19 @@ enum At {
 /// counts is once the last of a run in either way.
 async fn killed(secret: &str, further: &[&str], at: At) {
     let guarded = Guarded::start().await;
-    guarded.killer.once.store(at == At::EachPath, Ordering::SeqCst);
+    guarded.killer.apart.store(at != At::EachPath, Ordering::SeqCst);
+    let with = |id: &'static str| [further, &[id]].concat();
+    // What is noted once for all is noted by the first.
+    guarded.undisturbed(secret, &with("--rotation=first")).await;
+    let mut writes = guarded.undisturbed(secret, &with("--rotation=second")).await;
+    guarded.killer.arrived.lock().unwrap().clear();
     let before = guarded.world.same(secret).await;
     let mut keys = BTreeSet::new();
     let mut finished = false;
     while !finished {
-        finished = guarded.run(secret, further, 1, true).await.is_some();
+        finished = guarded.run(secret, &with("--rotation=killed"), 1, true).await.is_some();
         if !finished {
-            assert_eq!(guarded.run(secret, further, 1, false).await, None);
+            assert_eq!(guarded.run(secret, &with("--rotation=killed"), 1, false).await, None);
         }
         if secret == "signing-keys" {
             keys.extend(guarded.keys().await);
@@ -252,19 +314,23 @@ async fn killed(secret: &str, further: &[&str], at: At) {
     if secret == "signing-keys" {
         assert_eq!(keys.len(), 2, "the old one and one new one: {keys:?}");
     }
-    // The lock's writes are another test's.
-    let mut audited = guarded.audited();
-    audited.retain(|(_, path), _| path != "kv/data/regions/lock");
-    let count: usize = audited.values().sum();
+    let count: usize = writes.values().sum();
     if at == At::EachPath {
-        audited.values_mut().for_each(|count| *count = 1);
+        writes.values_mut().for_each(|count| *count = 1);
     }
-    assert_eq!(guarded.killed(false), audited);
-    assert_eq!(guarded.killed(true), audited, "each was lost once before it arrived");
-    let killed: usize = audited.values().sum();
-    println!("{secret}: killed at {killed} of {count} writes, before and after each arrived");
+    let (arrived, again) = guarded.killed(false);
+    let (lost, lost_again) = guarded.killed(true);
+    assert_eq!(arrived, writes);
+    assert_eq!(lost, writes, "each was lost once before it arrived");
+    assert_eq!(again, lost_again);
+    let killed: usize = writes.values().sum();
+    println!(
+        "{secret}: killed at {killed} of {count} writes, before and after each arrived, and at {again:?}"
+    );
     if let At::Every { least } = at {
         assert!(killed >= least, "{killed}");
+        let documents = again.iter().filter(|(_, call)| call.contains(&format!("/data/service/{secret} ")));
+        assert_eq!(documents.count(), 2, "what the run before had written is written once more: {again:?}");
     }
 }
 
@@ -282,13 +348,13 @@ async fn clients_that_are_killed_at_a_write_of_each_path_converge() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "every write; make kills"]
 async fn a_keyset_that_is_killed_at_any_write_converges() {
-    killed("signing-keys", &[], At::Every { least: 20 }).await;
+    killed("signing-keys", &[], At::Every { least: 16 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "every write; make kills"]
 async fn clients_that_are_killed_at_any_write_converge() {
-    killed("clients", &["--grace=1s"], At::Every { least: 28 }).await;
+    killed("clients", &["--grace=1s"], At::Every { least: 24 }).await;
 }
 
 /// Kills runs at these writes of the lock. Gives at how many one was killed.
@@ -311,7 +377,7 @@ async fn killed_at_locks(all: impl Iterator<Item = usize> + Clone) -> usize {
             kills += 1;
         }
     }
-    let paths: BTreeSet<String> = guarded.killed(false).into_keys().map(|(_, path)| path).collect();
+    let paths: BTreeSet<String> = guarded.killed(false).0.into_keys().map(|(_, path)| path).collect();
     assert_eq!(paths, ["kv/data/regions/lock".to_owned()].into());
     println!("killed at {kills} writes of the lock");
     kills

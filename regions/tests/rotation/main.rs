@@ -7,6 +7,8 @@ mod kills;
 #[cfg(test)]
 mod kinds;
 #[cfg(test)]
+mod late;
+#[cfg(test)]
 mod liar;
 #[cfg(test)]
 mod operators;
