@@ -71,8 +71,9 @@ fn without_former(course: &Course<'_>, region: &Standing<'_>) -> Option<Refusal>
     Some(request.refuse(why, &[("or keep there what the rotation has written", &keep)]))
 }
 
+/// Whether any region has begun to go back, whatever was written over that since.
 fn going_back(course: &Course<'_>) -> bool {
-    course.regions.iter().any(|region| region.stage > 0)
+    course.regions.iter().any(|region| written(course, region) > 0)
 }
 
 /// How many phases a region has behind it; nothing where its document is not one of this rotation's, or what it began

@@ -533,6 +533,27 @@ fn a_region_whose_former_value_is_gone_keeps_the_new_one_where_others_have_gone_
 }
 
 #[test]
+fn a_region_whose_former_value_is_gone_keeps_the_new_one_where_what_went_back_is_written_over() {
+    let mut world = World::of(SecretKind::Value);
+    go_on_until(&mut world, |world| world.regions.iter().all(|region| region.secrets[PATH][0].1.is_none()));
+    write_by_hand(&mut world, 0);
+    leave_out(&mut world, 1);
+    (world.request.abort, world.request.overwrite) = (true, ["eu".to_owned()].into());
+    go_on_until(&mut world, |world| phase(&world.document(0)) == Some(Phase::Return));
+    write_by_hand(&mut world, 0);
+    take_in(&mut world, 1);
+    // It cannot be finished, whoever asks for that.
+    world.request.abort = false;
+    let refused = world.plan().refused;
+    let [refusal] = &refused[..] else { panic!("{refused:?}") };
+    assert!(refusal.why.starts_with("us: no former version"), "{refusal:?}");
+    assert!(refusal.ways.iter().any(|way| way.contains("--overwrite eu --overwrite us")), "{refusal:?}");
+    world.request.overwrite.insert("us".to_owned());
+    world.finish();
+    assert_eq!((&world.document(0)["value"], &world.document(1)["value"]), (&json!("by hand"), &json!("new1")));
+}
+
+#[test]
 fn what_was_written_by_hand_since_a_rotation_ended_is_told_when_it_is_not_the_same_everywhere() {
     let mut world = World::of(SecretKind::Keyset);
     world.finish();
