@@ -550,7 +550,10 @@ fn a_region_whose_former_value_is_gone_keeps_the_new_one_where_what_went_back_is
     assert!(refusal.ways.iter().any(|way| way.contains("--overwrite eu --overwrite us")), "{refusal:?}");
     world.request.overwrite.insert("us".to_owned());
     world.finish();
-    assert_eq!((&world.document(0)["value"], &world.document(1)["value"]), (&json!("by hand"), &json!("new1")));
+    assert_eq!(
+        (&world.document(0)["value"], &world.document(1)["value"]),
+        (&json!("by hand"), &json!("new1"))
+    );
 }
 
 #[test]
