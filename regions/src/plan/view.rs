@@ -1,5 +1,6 @@
 //! What a region's watcher says of it, as `GET /v1/region` answers. It holds no value.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
@@ -192,12 +193,26 @@ impl Service {
             return Some(format!("version {number}"));
         }
         let created = self.created.get(document)?;
-        let told = || Timestamp::from_duration(SignedDuration::try_from_secs_f64(*created).ok()?).ok();
-        ((created - version.created_seconds()).abs() > EXACT_S).then(|| match told() {
+        ((created - version.created_seconds()).abs() > EXACT_S).then(|| match time(*created) {
             Some(time) => format!("version {number} of {time}"),
             None => format!("version {number} of another time"),
         })
     }
+
+    /// What it shows of a document, where that is newer than this version.
+    pub fn newer_than(&self, document: &str, version: Option<Version>) -> Option<Version> {
+        let (number, created) = (*self.documents.get(document)?, *self.created.get(document)?);
+        let newer = version.is_none_or(|version| match number.cmp(&version.version) {
+            Ordering::Equal => created - version.created_seconds() > EXACT_S,
+            order => order.is_gt(),
+        });
+        let created_time = time(created).filter(|_| newer)?;
+        Some(Version { version: number, created_time })
+    }
+}
+
+fn time(seconds: f64) -> Option<Timestamp> {
+    Timestamp::from_duration(SignedDuration::try_from_secs_f64(seconds).ok()?).ok()
 }
 
 /// An operator's command that asks the watcher again and again.

@@ -123,9 +123,11 @@ pub(super) fn stepped_back(request: &Request, region: &Observed) -> Option<Versi
         let version = Version { version: secret.version?, created_time: secret.created_time? };
         (secret.name == request.secret).then_some(version)
     });
-    let highest = delivered.chain(floor).max()?;
     let current = held.document().version(held.document().current);
-    current.is_none_or(|current| current < highest).then_some(highest)
+    let newer = delivered.chain(floor).filter(|seen| current.is_none_or(|current| current < *seen));
+    // An agent that was started again may have less than its service, which never goes back.
+    let services = view.pods.iter().filter_map(|pod| pod.service.as_ref());
+    newer.chain(services.filter_map(|service| service.newer_than(&request.secret, current))).max()
 }
 
 fn restored(request: &Request, region: &Observed) -> Option<Refusal> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use secrets_agent_client::Version;
 use serde_json::{Value, json};
 
@@ -665,6 +666,24 @@ fn a_restored_vault_is_brought_up_to_its_pods_also_where_no_rotations_document_i
     world.request.restored.clear();
     assert!(world.plan().refused.is_empty(), "{:?}", world.plan());
     assert_eq!(world.document(0)["value"], world.document(1)["value"]);
+}
+
+#[test]
+fn a_restored_vault_is_brought_up_to_services_whose_agents_have_forgotten() {
+    let mut world = World::of(SecretKind::Clients);
+    let created_time = world.now + SignedDuration::from_secs(1);
+    world.regions[1].shown = Some(Version { version: 4, created_time });
+    world.pass(10);
+    let refused = world.plan().refused;
+    assert!(refused[0].why.contains("its pods have seen version 4 of"), "{refused:?}");
+    assert!(refused[0].ways[0].contains("--restored us"), "{refused:?}");
+    world.request.restored = ["us".to_owned()].into();
+    // The same number of a later time is newer, and pods use it.
+    until(&mut world, |world| world.regions[1].secrets[PATH].len() == 4);
+    assert_eq!(written(&world.plan(), "us"), []);
+    world.use_in(1);
+    world.regions[1].shown = world.regions[1].used.as_ref().map(|(version, _)| *version);
+    assert!(world.plan().waits.iter().all(|waiting| waiting.region() != "us"), "{:?}", world.plan());
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(super) struct Region {
     /// What its pods use.
     pub(super) used: Option<(Version, Value)>,
     pub(super) floor: Option<Version>,
+    /// What the services of its pods show, if they do.
+    pub(super) shown: Option<Version>,
     /// What this run wrote.
     pub(super) fenced: BTreeMap<String, u64>,
     pub(super) vault: Result<(), String>,
@@ -102,6 +104,7 @@ impl World {
             custom: Map::new(),
             used: None,
             floor: None,
+            shown: None,
             fenced: BTreeMap::new(),
             vault: Ok(()),
             view: Ok(()),
@@ -332,7 +335,21 @@ impl World {
                 terminating: false,
                 agent: Some(status),
                 agent_error: None,
-                service: Some(Service { kids, ready: true, ..Service::default() }),
+                service: Some(Service {
+                    kids,
+                    ready: true,
+                    documents: region
+                        .shown
+                        .map(|shown| ("secret".into(), shown.version))
+                        .into_iter()
+                        .collect(),
+                    created: region
+                        .shown
+                        .map(|shown| ("secret".into(), shown.created_seconds()))
+                        .into_iter()
+                        .collect(),
+                    ..Service::default()
+                }),
                 service_error: None,
             }
         };
