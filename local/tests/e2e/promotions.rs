@@ -1,7 +1,9 @@
 //! Releases that are good and releases that are not, promoted to real regions under load; regions that leave traffic and
 //! come back.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -169,6 +171,8 @@ struct Bad {
     world: World,
     release: PathBuf,
     before: Vec<Value>,
+    /// Whether one of its pods was seen that will not start.
+    stopped: Cell<bool>,
     _folder: TempDir,
 }
 
@@ -181,7 +185,7 @@ impl Bad {
         promote(&world, &good).await.expect(0);
         let before = specs(&world).await;
         let release = changed(folder.path(), "9.1.1", change).await;
-        Self { world, release, before, _folder: folder }
+        Self { world, release, before, stopped: Cell::new(false), _folder: folder }
     }
 
     /// It is caught in wave one for one of these reasons and undone, and wave two is not touched.
@@ -190,6 +194,27 @@ impl Bad {
         ran.says_any(reasons).says("untouched");
         println!("{what}: undone after {:.1} s in all", ran.took.as_secs_f64());
         ran
+    }
+
+    /// Tells how long it takes from the moment at which the cluster shows a pod that will not start, in the region of
+    /// wave one, until its Deployment asks for the former release again, and until no bad pod is left.
+    async fn stops(&self, what: &str) {
+        let first = self.world.eu();
+        let some = async || !stopped(&first.pods().await).is_empty();
+        wait_until("a pod that will not start", SETTLES, some).await.unwrap();
+        let (began, bad) = (Instant::now(), first.get(DEPLOYMENT).await["spec"]["template"].clone());
+        self.stopped.set(true);
+        let back = async || first.get(DEPLOYMENT).await["spec"]["template"] != bad;
+        wait_until("the former release to be asked for", SETTLES, back).await.unwrap();
+        let back = began.elapsed();
+        let none = async || stopped(&first.pods().await).is_empty();
+        wait_until("the bad pods to be gone", SETTLES, none).await.unwrap();
+        println!(
+            "{what}: from the first pod that would not start: the former release asked for after {:.1} s, no bad pod \
+             left after {:.1} s",
+            back.as_secs_f64(),
+            began.elapsed().as_secs_f64()
+        );
     }
 
     /// Every region runs what it ran, and nothing else.
@@ -201,6 +226,19 @@ impl Bad {
     }
 }
 
+/// The pods with a container that will not start, by the reason that the cluster gives.
+fn stopped(pods: &[Value]) -> Vec<&Value> {
+    let stops = |status: &Value| {
+        let reason = status["state"]["waiting"]["reason"].as_str().unwrap_or_default();
+        ["ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff"].contains(&reason)
+    };
+    let statuses = |pod: &Value| {
+        let of = |kind: &str| pod["status"][kind].as_array().cloned().unwrap_or_default();
+        [of("initContainerStatuses"), of("containerStatuses")].concat()
+    };
+    pods.iter().filter(|pod| statuses(pod).iter().any(stops)).collect()
+}
+
 /// A bad release is caught in wave one and undone; nobody notices, and wave two is not touched.
 async fn is_undone(what: &str, why: &str, change: impl FnOnce(&Path)) {
     is_undone_for(what, &[why], change).await;
@@ -208,7 +246,20 @@ async fn is_undone(what: &str, why: &str, change: impl FnOnce(&Path)) {
 
 async fn is_undone_for(what: &str, reasons: &[&str], change: impl FnOnce(&Path)) {
     let bad = Bad::made_by(change).await;
-    nobody_notices(&bad.world, what, bad.is_undone(what, reasons)).await;
+    let undone = async {
+        let mut stops = pin!(bad.stops(what));
+        let mut run = pin!(bad.is_undone(what, reasons));
+        let ran = tokio::select! {
+            ran = &mut run => ran,
+            () = &mut stops => return run.await,
+        };
+        // Some bad releases have pods that start.
+        if bad.stopped.get() {
+            stops.await;
+        }
+        ran
+    };
+    nobody_notices(&bad.world, what, undone).await;
     bad.is_gone().await;
 }
 
