@@ -1,6 +1,5 @@
 //! Each kind of secret, from its first write to its end.
 
-use std::process::Stdio;
 use std::time::Instant;
 
 use jsonwebtoken::jwk::JwkSet;
@@ -9,7 +8,6 @@ use local_region::documents::{CLIENT, ISSUER};
 use local_region::http::StatusCode;
 use local_region::pod::Pod;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
 
 use crate::run;
 use crate::world::{Region, World};
@@ -112,11 +110,7 @@ async fn a_document_comes_on_standard_input_and_is_in_use_everywhere() {
     new["oauth"]["token_life"] = "2s".into();
     let feed = async |text: &str, further: &[&str]| {
         let started = Instant::now();
-        let arguments: Vec<&str> = ["--from-stdin"].iter().chain(further).copied().collect();
-        let mut command = world.rotating("config", &arguments).await;
-        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(text.as_bytes()).await.unwrap();
-        run::end(child, started).await
+        run::end(world.feed("config", text, further).await, started).await
     };
     feed("{\"canary\": ", &[]).await.expect(2).says("standard input: no JSON").says_not("canary");
     feed("{\"rotation\": {}}", &[]).await.expect(2).says("the rotation's own");

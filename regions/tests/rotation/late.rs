@@ -1,12 +1,10 @@
 //! Writes that a run has sent and that arrive when it is long gone. Check-and-set lets one in where nobody has written
 //! since, so what another run may have sent one over is written once more before a rotation ends.
 
-use std::process::Stdio;
 use std::time::Instant;
 
 use local_region::wait::wait_until;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Child;
 
 use crate::run;
@@ -16,9 +14,7 @@ use crate::world::{Region, SOON, World};
 async fn writing(world: &World, grace: &str) -> Child {
     let mut new = world.eu.read("config").await;
     new["oauth"]["token_life"] = "2s".into();
-    let mut command = world.rotating("config", &["--from-stdin", &format!("--grace={grace}")]).await;
-    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(new.to_string().as_bytes()).await.unwrap();
+    let child = world.feed("config", &new.to_string(), &[&format!("--grace={grace}")]).await;
     for region in world.regions() {
         let what = format!("every pod of {} to use version 2", region.name);
         wait_until(what, SOON, async || {

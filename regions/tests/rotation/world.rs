@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -16,7 +17,8 @@ use local_region::watcher::{Watched, Watcher};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, Command};
 
 use crate::run::{self, Ran};
 
@@ -130,6 +132,14 @@ impl World {
         let mut command = run::bare(&self.catalogue(), self.folder.path(), &arguments);
         command.env("USER", "ada");
         command
+    }
+
+    /// `regions rotate` on a secret whose document comes on standard input, begun.
+    pub(crate) async fn feed(&self, secret: &str, document: &str, further: &[&str]) -> Child {
+        let mut command = self.rotating(secret, &[&["--from-stdin"], further].concat()).await;
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(document.as_bytes()).await.unwrap();
+        child
     }
 
     /// `regions rotate` on a secret, to its end. No value is ever in what it says.

@@ -24,10 +24,7 @@ pub fn open<'a>(regions: impl IntoIterator<Item = (&'a [Stored], &'a Wanted)>) -
 /// Whether a promotion has failed: it is being undone, or was undone, in some region, whatever came there since.
 pub fn failed<'a>(regions: impl IntoIterator<Item = &'a [Stored]>, promotion: &str) -> bool {
     let mut own = regions.into_iter().flatten().map(|stored| &stored.record);
-    own.any(|record| {
-        record.promotion.as_deref() == Some(promotion)
-            && matches!(record.state, State::Undoing | State::Undone)
-    })
+    own.any(|record| is_of(record, promotion) && matches!(record.state, State::Undoing | State::Undone))
 }
 
 /// How a region stands in the promotion that goes on. `writes` is whether anything of the release is still to be
@@ -65,7 +62,11 @@ pub fn refused(records: &[Stored], promotion: &str, why: String) -> Standing {
 /// The newest record of a region, where it is of this promotion.
 fn part_of<'a>(records: &'a [Stored], promotion: &str) -> Option<&'a Record> {
     let newest = &records.first()?.record;
-    (newest.promotion.as_deref() == Some(promotion)).then_some(newest)
+    is_of(newest, promotion).then_some(newest)
+}
+
+fn is_of(record: &Record, promotion: &str) -> bool {
+    record.promotion.as_deref() == Some(promotion)
 }
 
 /// The record of what a region runs: where the newest was undone, the one before it.
@@ -84,7 +85,7 @@ pub fn settle(regions: &[impl AsRef<[Stored]>]) -> Option<(String, Vec<Standing>
     let open = newest().filter(|record| record.state.is_open()).max_by_key(|record| record.started)?;
     let promotion = open.promotion.clone()?;
     let good = |record: &Record| {
-        record.promotion.as_deref() == Some(promotion.as_str())
+        is_of(record, &promotion)
             && (record.state == State::Applied || (record.state == State::Baking && record.passed.is_some()))
     };
     // What ran the release before is as good as what got it.
@@ -98,7 +99,7 @@ pub fn settle(regions: &[impl AsRef<[Stored]>]) -> Option<(String, Vec<Standing>
         let Some(record) = records.as_ref().first().map(|stored| &stored.record) else {
             return Standing::Untouched;
         };
-        let own = record.promotion.as_deref() == Some(promotion.as_str());
+        let own = is_of(record, &promotion);
         match record.state {
             state if own && state.is_open() && passed => Standing::Passed,
             state if own && state.is_open() => {

@@ -10,7 +10,7 @@ use super::mark::{Mark, Phase};
 use super::recipe::{Change, Recipe, Source};
 use super::standing::{Course, Standing};
 use super::times::Times;
-use super::{Request, Step, Write};
+use super::{Request, Step};
 
 /// Folder of the secrets that clients find.
 pub const CLIENT: &str = "client";
@@ -189,7 +189,7 @@ fn pend(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Option<Step
         Some((source, _)) => Recipe { sources: vec![source], change: Change::Same, mark },
         None => Recipe { sources: Vec::new(), change: Change::Pending { client: client.to_owned() }, mark },
     };
-    Some(write(region, path, recipe))
+    Some(region.write(path, recipe))
 }
 
 /// Puts a client's new secret where the client finds it.
@@ -214,7 +214,7 @@ fn hand(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Result<Opti
     }
     let mut sources = vec![new];
     sources.extend(found.map(|(version, _)| region.source_of(&own, version)));
-    Ok(Some(write(region, own, Recipe { sources, change: Change::Hand, mark })))
+    Ok(Some(region.write(own, Recipe { sources, change: Change::Hand, mark })))
 }
 
 /// Lets a client find its former secret again. Where it still finds that, it is written once more: a write of the new one
@@ -229,15 +229,10 @@ fn take_back(client: &str, region: &Standing<'_>, course: &Course<'_>) -> Option
     match stored.history().find(|(_, facts)| !course.wrote(facts)) {
         Some((former, _)) => {
             let sources = vec![region.source_of(&own, former)];
-            Some(write(region, own, Recipe { sources, change: Change::Same, mark }))
+            Some(region.write(own, Recipe { sources, change: Change::Same, mark }))
         }
         None => region.destroy(&own, vec![version]),
     }
-}
-
-fn write(region: &Standing<'_>, path: String, recipe: Recipe) -> Step {
-    let over = region.held.stored.get(&path).map_or(0, |stored| stored.current);
-    Step::Write(Write { region: region.name().to_owned(), path, over, recipe })
 }
 
 /// The hash of each client's new secret.

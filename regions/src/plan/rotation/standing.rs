@@ -9,8 +9,8 @@ use secrets_agent_client::Version;
 use super::adoption::{Adoption, Wanted, adoption};
 use super::facts::{Content, Facts, State, Stored};
 use super::mark::{Mark, Phase};
-use super::recipe::Source;
-use super::{Destroy, Held, Observed, Request, Step, Waiting, kind};
+use super::recipe::{Recipe, Source};
+use super::{Destroy, Held, Observed, Request, Step, Waiting, Write, kind};
 
 /// One rotation, and the regions that take part in it.
 pub(super) struct Course<'a> {
@@ -255,20 +255,20 @@ impl<'a> Standing<'a> {
     pub(super) fn settled(&self) -> Option<Timestamp> {
         let barrier = self.held.notes.barrier?;
         let (current, facts) = self.current?;
-        let mut number = current.version;
-        let same = self.stored().history().take_while(|(version, own)| {
-            let is_next = version.version == number;
-            number = version.version.saturating_sub(1);
-            is_next && own.mark == facts.mark && own.body == facts.body
-        });
-        let mut same = same.map(|(version, _)| version);
-        same.any(|version| version == barrier.version).then_some(barrier.at)
+        let stored = self.stored();
+        let noted = barrier.version.version;
+        let is_same = |number| {
+            let own = stored.versions.get(&number).and_then(|kept| kept.facts.as_ref());
+            own.is_some_and(|own| own.mark == facts.mark && own.body == facts.body)
+        };
+        let is_there = stored.version(noted) == Some(barrier.version);
+        (is_there && (noted..=current.version).all(is_same)).then_some(barrier.at)
     }
 
     /// Whether it is noted of the current version itself that every pod uses it.
     pub(super) fn is_noted(&self) -> bool {
-        let noted = self.held.notes.barrier.map(|barrier| barrier.version);
-        noted.is_some() && noted == self.current.map(|(version, _)| version)
+        let barrier = self.held.notes.barrier.zip(self.current);
+        barrier.is_some_and(|(barrier, (version, _))| barrier.version == version)
     }
 
     /// Whether nothing can come over the current version at a path that somebody else has sent before.
@@ -281,6 +281,12 @@ impl<'a> Standing<'a> {
     pub(super) fn left(&self, since: Timestamp, long: Duration) -> Duration {
         let end = since.checked_add(long).unwrap_or(Timestamp::MAX);
         Duration::try_from(end.duration_since(self.held.now)).unwrap_or_default()
+    }
+
+    /// Writes the next version at a path.
+    pub(super) fn write(&self, path: String, recipe: Recipe) -> Step {
+        let over = self.held.stored.get(&path).map_or(0, |stored| stored.current);
+        Step::Write(Write { region: self.name().to_owned(), path, over, recipe })
     }
 
     /// Destroys versions, if there are any.

@@ -8,7 +8,7 @@ use super::notes::Note;
 use super::recipe::{Change, Recipe, Source};
 use super::standing::{Course, Standing};
 use super::times::{self, Times};
-use super::{Observed, Plan, Progress, Refusal, Rotation, Step, Waiting, Write};
+use super::{Observed, Plan, Progress, Refusal, Rotation, Step, Waiting};
 use crate::catalogue::types::SecretKind;
 
 pub(super) fn plan(course: &Course<'_>, regions: &[Observed]) -> Plan {
@@ -326,12 +326,7 @@ impl Steps<'_, '_> {
     }
 
     fn write(&mut self, region: &Standing<'_>, recipe: Recipe) {
-        self.plan.steps.push(Step::Write(Write {
-            region: region.name().to_owned(),
-            path: region.held.path.clone(),
-            over: region.stored().current,
-            recipe,
-        }));
+        self.plan.steps.push(region.write(region.held.path.clone(), recipe));
     }
 
     /// Destroys what nobody uses any more, and notes that it is over.
@@ -370,9 +365,7 @@ impl Steps<'_, '_> {
             let (version, facts) = region.held.stored.get(&path)?.readable()?;
             let mark = facts.mark.clone().filter(|mark| mark.id == self.course.id)?;
             let sources = vec![region.source_of(&path, version)];
-            let recipe = Recipe { sources, change: Change::Again, mark };
-            let region = region.name().to_owned();
-            Some(Step::Write(Write { region, over: version.version, path, recipe }))
+            Some(region.write(path, Recipe { sources, change: Change::Again, mark }))
         });
         again.collect()
     }
