@@ -20,6 +20,8 @@ pub struct Lease {
     pub holder: String,
     /// When it was renewed, by the holder's clock.
     pub renewed: String,
+    /// For how many seconds it holds without being renewed, by what its holder said.
+    pub seconds: u32,
     /// How often it has changed hands.
     pub transitions: u64,
     /// Its version; empty where there is none yet.
@@ -94,6 +96,7 @@ fn read(lease: &Value) -> Lease {
     Lease {
         holder: text("/spec/holderIdentity"),
         renewed: text("/spec/renewTime"),
+        seconds: lease["spec"]["leaseDurationSeconds"].as_u64().and_then(|all| all.try_into().ok()).unwrap_or(0),
         transitions: lease["spec"]["leaseTransitions"].as_u64().unwrap_or(0),
         version: text("/metadata/resourceVersion"),
     }

@@ -58,8 +58,8 @@ pub enum Failure {
         "{0} was taken over by another run of regions; see what it does with `regions status`, then run again"
     )]
     Newer(ObjectRef),
-    /// What is new there is not good.
-    #[error("a gate failed while the release came up")]
+    /// What is new is not good, there or in another region.
+    #[error("the release failed, there or in another region, while it came up")]
     Halted,
     /// A signal asked for an end.
     #[error("stopped by a signal; run the same command again to go on")]

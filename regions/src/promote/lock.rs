@@ -6,9 +6,13 @@
 //! carries the Lease's transitions, and regions refuse what comes from an earlier one.
 
 use std::cell::RefCell;
+use std::ops::Deref;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::region::Region;
 use crate::cluster::error::ClusterError;
@@ -18,11 +22,17 @@ use crate::who;
 /// Pause between two looks at a Lease that another holds.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// Bound of the first look at a Lease.
+const GLANCE: Duration = Duration::from_secs(2);
+
 /// How often it is tried to write a Lease while no answer comes.
 const TRIES: u32 = 5;
 
 /// How often a Lease is renewed in its life.
 const RENEWED: u32 = 4;
+
+/// The longest life of a Lease that is waited for: what `--lease` allows.
+const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// Why the Leases are not held.
 #[derive(Debug, thiserror::Error)]
@@ -63,13 +73,36 @@ impl Holder {
     }
 }
 
+/// A Lease as it was seen first, and when.
+pub type Seen = Option<(Lease, Instant)>;
+
+/// Looks at the Leases of all regions at once, so that those of runs that were killed end together and not one after the
+/// other. Nothing is known of a region that does not answer soon.
+pub async fn look<R: Region>(regions: &[R]) -> Vec<Seen> {
+    let looked = regions.iter().map(|region| timeout(GLANCE, region.lease()));
+    let looked = join_all(looked).await.into_iter();
+    looked.map(|lease| Some((lease.ok()?.ok()?, Instant::now()))).collect()
+}
+
 /// Takes a region's Lease. Waits for a holder that may have been killed, not for one that works. `told` is given whom
 /// it waits for.
 ///
 /// # Errors
 /// Another run works there, or the region cannot be asked.
 pub async fn take<R: Region>(region: &R, holder: &Holder, told: impl Fn(&str)) -> Result<Hold, LockError> {
-    let mut seen: Option<(Lease, Instant)> = None;
+    take_seen(region, holder, None, told).await
+}
+
+/// Takes a region's Lease that was looked at before.
+///
+/// # Errors
+/// As [`take`].
+pub async fn take_seen<R: Region>(
+    region: &R,
+    holder: &Holder,
+    mut seen: Seen,
+    told: impl Fn(&str),
+) -> Result<Hold, LockError> {
     let mut left = TRIES;
     loop {
         let found = region.lease().await?;
@@ -79,12 +112,14 @@ pub async fn take<R: Region>(region: &R, holder: &Holder, told: impl Fn(&str)) -
         }
         let free = found.holder.is_empty() || found.holder == holder.name || who::is_gone(&found.holder);
         if !free {
+            // It may have been free when it was looked at before.
+            seen = seen.filter(|(first, _)| !first.holder.is_empty());
             let (first, since) = seen.get_or_insert_with(|| (found.clone(), Instant::now()));
             if first.version != found.version {
                 return Err(LockError::Held { region: region.name().to_owned(), by: found.holder });
             }
-            // Its own life is not in what was read, and this run's is as long where they agree.
-            if since.elapsed() < holder.life {
+            // Its holder may renew it less often than this run would.
+            if since.elapsed() < holder.life.max(promised(&found)) {
                 told(who::person(&found.holder));
                 sleep(LOOK).await;
                 continue;
@@ -111,17 +146,30 @@ pub async fn take<R: Region>(region: &R, holder: &Holder, told: impl Fn(&str)) -
     }
 }
 
-/// Renews Leases for as long as it is polled; ends with the region whose Lease another holds.
+/// Renews Leases for as long as it is polled, each by itself: a region that does not answer costs no other its Lease. Ends
+/// with the region whose Lease another holds.
 pub async fn keep<R: Region>(regions: &[(&R, &Hold)], holder: &Holder) -> String {
+    let mut each: FuturesUnordered<_> =
+        regions.iter().map(|(region, hold)| keep_one(*region, *hold, holder)).collect();
+    match each.next().await {
+        Some(lost) => lost,
+        None => std::future::pending().await,
+    }
+}
+
+/// Renews one for as long as it is polled, and ends with its region once another holds it.
+pub async fn keep_one<R: Region>(region: &R, hold: impl Deref<Target = Hold>, holder: &Holder) -> String {
     loop {
         sleep(holder.life / RENEWED).await;
-        let renewals = regions.iter().map(|(region, hold)| renew(*region, hold, holder));
-        for ((region, _), held) in regions.iter().zip(futures_util::future::join_all(renewals).await) {
-            if !held {
-                return region.name().to_owned();
-            }
+        if !renew(region, &hold, holder).await {
+            return region.name().to_owned();
         }
     }
+}
+
+/// For how long its holder said that it would not need to renew it, within bounds.
+fn promised(lease: &Lease) -> Duration {
+    Duration::from_secs(lease.seconds.into()).min(LONGEST)
 }
 
 /// Renews one; whether it is held, as far as is known.

@@ -96,7 +96,7 @@ pub async fn run(args: &Args, environment: &Environment, quiet: bool, stop: watc
     // What ran there needs no new proof, and whoever goes back is in a hurry: all regions at once.
     let gates = Gates { time: Duration::ZERO, samples: 0, ..environment.gates.clone() };
     let places = vec![("back".to_owned(), (0..prepared.len()).collect())];
-    let course = Course { environment, how: &args.how, aim: Aim::Back, gates, places };
+    let course = Course { environment, how: &args.how, aim: Aim::Back { all: args.region.is_empty() }, gates, places };
     course.run(prepared, &mut report, stop, &progress).await;
     report.next = Some(match report.outcome {
         Ending::Done | Ending::NoChange => format!("regions status --env {}", environment.name),
@@ -181,7 +181,16 @@ fn choose(region: &str, to: &[String], records: &[Stored]) -> Result<Record, Str
             }
             let found =
                 number.parse().ok().and_then(|number: u64| records().find(|one| one.number == number));
-            return found.cloned().ok_or_else(|| format!("it has no release record {number}; {}", there()));
+            let found = found.ok_or_else(|| format!("it has no release record {number}; {}", there()))?;
+            return match found.state.is_open() {
+                false => Ok(found.clone()),
+                true => Err(format!(
+                    "its release record {number} is {}: it is not over, and so nothing to go back to; go on with what began \
+                     it, or end that (regions promote --settle); {}",
+                    found.state.as_str(),
+                    there()
+                )),
+            };
         }
     }
     let Some(wanted) = to.iter().find(|to| !to.contains('=')) else {
@@ -211,6 +220,7 @@ mod tests {
     #[test]
     fn what_is_gone_back_to_is_named_by_version_digest_or_number() {
         let records = [
+            stored(5, "1.3.0", "dddddddd", State::Baking),
             stored(4, "1.2.0", "cccccccc", State::Failed),
             stored(3, "1.1.0", "bbbbbbbb", State::Applied),
             stored(2, "1.0.0", "aaaaaaaa", State::Applied),
@@ -223,7 +233,9 @@ mod tests {
         assert_eq!(chosen(&["1.0.0"]), Ok(2), "the newest of them");
         assert_eq!(chosen(&["sha256:bbbbbbbb"]), Ok(3));
         assert_eq!(chosen(&["bbbbbbb"]), Ok(3));
-        assert_eq!(chosen(&["us=3", "eu=4"]), Ok(4), "any record by its number");
+        assert_eq!(chosen(&["us=3", "eu=4"]), Ok(4), "any record by its number that is over");
+        let open = chosen(&["eu=5"]).unwrap_err();
+        assert!(open.starts_with("its release record 5 is baking: it is not over"), "{open}");
         assert_eq!(chosen(&["us=3", "1.1.0"]), Ok(3));
         let why = chosen(&["1.2.0"]).unwrap_err();
         assert_eq!(

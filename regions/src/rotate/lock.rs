@@ -152,6 +152,7 @@ impl Lock {
                     renewed: over.renewed.clone(),
                     transitions: over.transitions,
                     version: over.version.clone(),
+                    ..Lease::default()
                 };
                 let seconds = u32::try_from(LASTS.as_secs()).unwrap_or(u32::MAX);
                 let written = cluster.write_lease(LEASE, &lease, holder, seconds).await;
@@ -176,6 +177,6 @@ impl Lock {
 }
 
 fn record(lease: Lease) -> Record {
-    let Lease { holder, renewed, transitions, version } = lease;
+    let Lease { holder, renewed, transitions, version, .. } = lease;
     Record { holder, renewed, transitions, version }
 }

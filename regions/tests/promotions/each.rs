@@ -9,7 +9,7 @@ use regions::promote::carry::Outcome;
 use tokio::time::sleep;
 
 use crate::release::{Fault, Made};
-use crate::run::{Fate, run};
+use crate::run::{Fate, back, run};
 use crate::schedule::paused;
 use crate::world::World;
 
@@ -24,7 +24,12 @@ const CALLS: u32 = 1_000;
 
 /// Two regions, one after the other, that run a release.
 async fn two() -> Rc<World> {
-    let world = Rc::new(World::new(1, &[1, 1]));
+    running(&[1, 1]).await
+}
+
+/// Waves of so many regions that run a release.
+pub(crate) async fn running(sizes: &[usize]) -> Rc<World> {
+    let world = Rc::new(World::new(1, sizes));
     let first = run(&world, 1, Some(&Made::good(1)), Fate::default()).await;
     assert!(matches!(first, Some(Outcome::Ended(End::Done, _))), "{first:?}");
     world.serves.set(true);
@@ -45,7 +50,7 @@ async fn left(world: &Rc<World>, id: u64, release: &Made) {
 }
 
 /// Every rule has held, and all regions run one good release.
-async fn is_well(world: &World, at: u32) {
+pub(crate) async fn is_well(world: &World, at: u32) {
     sleep(Duration::from_secs(60)).await;
     world.ended();
     let broken = world.broken.borrow().join("; ");
@@ -134,6 +139,32 @@ fn writes_nothing_once_it_is_overtaken(wakes: bool) {
             }
             run(&world, 4, Some(&Made::good(3)), Fate::default()).await;
             is_well(&world, at).await;
+        }
+        assert!(ended);
+    });
+}
+
+/// A release has passed and is killed at each call; whoever goes back then does not get far.
+#[test]
+fn a_rollback_that_fails_leaves_every_region_with_the_same_release_wherever_what_it_came_over_was_killed() {
+    paused(async {
+        let mut ended = false;
+        for at in 1..CALLS {
+            let world = Rc::new(World::new(1, &[2]));
+            run(&world, 1, Some(&Made::good(1)), Fate::default()).await;
+            let fate = Fate { killed: Some((at, true)), ..Fate::default() };
+            ended = run(&world, 2, Some(&Made::good(2)), fate).await.is_some();
+            sleep(LEASES).await;
+            let to = Made { faults: [(0, Fault::NeverReady)].into(), ..Made::good(1) };
+            let outcome = back(&world, 3, &to, Fate::default()).await;
+            let was_so = matches!(outcome, Some(Outcome::Ended(End::NoChange | End::Done, _)));
+            assert!(was_so || matches!(outcome, Some(Outcome::Ended(..))), "at call {at}: {outcome:?}");
+            world.knows(&Made::good(1));
+            let runs = |place: usize| world.regions[place].borrow().target();
+            assert_eq!(runs(0), runs(1), "at call {at}: {outcome:?}");
+            if ended {
+                break;
+            }
         }
         assert!(ended);
     });

@@ -19,4 +19,6 @@ mod schedules;
 #[cfg(test)]
 mod state;
 #[cfg(test)]
+mod stops;
+#[cfg(test)]
 mod world;

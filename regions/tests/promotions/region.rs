@@ -69,6 +69,10 @@ impl Sim {
             self.world.meets("a signal");
             self.run.signal.send_replace(true);
         }
+        let hangs = self.world.regions[self.place].borrow().hangs;
+        if let Some(until) = hangs.filter(|until| Instant::now() < *until) {
+            tokio::time::sleep_until(until).await;
+        }
         if fate.killed == Some((number, false)) {
             self.world.meets("killed before a call arrived");
             self.die().await;
@@ -248,10 +252,10 @@ impl Region for Sim {
         self.call(|state| Ok(state.lease.clone())).await
     }
 
-    async fn write_lease(&self, over: &Lease, holder: &str, _: u32) -> Result<Lease, ClusterError> {
+    async fn write_lease(&self, over: &Lease, holder: &str, seconds: u32) -> Result<Lease, ClusterError> {
         self.call(|state| {
             let (former, leased) = (state.lease.holder.clone(), state.leased);
-            let lease = state.write_lease(over, holder)?;
+            let lease = state.write_lease(over, holder, seconds)?;
             if !holder.is_empty() {
                 self.world.leases(self.place, [&former, holder], leased);
                 self.hold.set(lease.transitions);

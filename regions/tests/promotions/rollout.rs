@@ -69,6 +69,12 @@ impl Rollout {
         self.advance(random);
     }
 
+    /// What was good for a while is not any more.
+    pub(crate) fn turns(&mut self, fault: Fault) {
+        self.fault = Some(fault);
+        self.pods.iter_mut().for_each(|pod| pod.fault = Some(fault));
+    }
+
     /// Brings pods to this moment.
     pub(crate) fn advance(&mut self, random: &mut fastrand::Rng) {
         let now = Instant::now();

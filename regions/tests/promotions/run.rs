@@ -50,6 +50,23 @@ pub(crate) struct Run {
 
 /// Runs the command. Nothing where it was killed.
 pub(crate) async fn run(world: &Rc<World>, id: u64, release: Option<&Made>, fate: Fate) -> Option<Outcome> {
+    let aim = if release.is_some() { Aim::Release } else { Aim::Settle };
+    run_for(world, id, release, aim, fate).await
+}
+
+/// Goes back to a release, by hand, in every region.
+pub(crate) async fn back(world: &Rc<World>, id: u64, release: &Made, fate: Fate) -> Option<Outcome> {
+    run_for(world, id, Some(release), Aim::Back { all: true }, fate).await
+}
+
+async fn run_for(
+    world: &Rc<World>,
+    id: u64,
+    release: Option<&Made>,
+    aim: Aim,
+    fate: Fate,
+) -> Option<Outcome> {
+    let bakes = !matches!(aim, Aim::Back { .. });
     let own = Rc::new(Run {
         id,
         fate,
@@ -68,15 +85,15 @@ pub(crate) async fn run(world: &Rc<World>, id: u64, release: Option<&Made>, fate
         regions: &regions,
         waves: waves.collect(),
         work: vec![release.map(Made::work); regions.len()],
-        aim: if release.is_some() { Aim::Release } else { Aim::Settle },
+        aim,
         promotion: format!("run-{id}"),
         limits: Limits {
             ready: Duration::from_secs(60),
             patience: Patience { unschedulable: Duration::from_secs(60), doubtful: Duration::from_secs(15) },
         },
         gates: Gates {
-            time: Duration::from_secs(3),
-            samples: 60,
+            time: if bakes { Duration::from_secs(3) } else { Duration::ZERO },
+            samples: if bakes { 60 } else { 0 },
             error_ratio: 0.01,
             client_error_shift: 0.05,
             latency: Duration::from_millis(250),

@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(crate) rollout: Rollout,
     /// The API server answers nobody until then.
     pub(crate) away: Option<Instant>,
+    /// Calls have no answer until then.
+    pub(crate) hangs: Option<Instant>,
     /// When the Lease was written last.
     pub(crate) leased: Option<Instant>,
     /// The transitions of the Lease of the latest run that has written.
@@ -93,6 +95,12 @@ impl State {
         Ok(true)
     }
 
+    /// The release that its Deployment asks for.
+    pub(crate) fn target(&self) -> String {
+        let deployment = self.objects.get("Deployment service").map(|live| &live.value);
+        deployment.map(crate::release::digest_of).unwrap_or_default()
+    }
+
     pub(crate) fn records(&self) -> Vec<Stored> {
         self.records.values().rev().map(|kept| kept.stored.clone()).collect()
     }
@@ -135,13 +143,13 @@ impl State {
         Ok(true)
     }
 
-    pub(crate) fn write_lease(&mut self, over: &Lease, holder: &str) -> Result<Lease, Refused> {
+    pub(crate) fn write_lease(&mut self, over: &Lease, holder: &str, seconds: u32) -> Result<Lease, Refused> {
         if over.version != self.lease.version {
             return Err(Refused::Conflict);
         }
         let transitions = over.transitions + u64::from(!holder.is_empty() && holder != over.holder);
         let (holder, version) = (holder.to_owned(), self.next().to_string());
-        self.lease = Lease { holder, renewed: version.clone(), transitions, version };
+        self.lease = Lease { holder, renewed: version.clone(), seconds, transitions, version };
         self.leased = Some(Instant::now());
         Ok(self.lease.clone())
     }

@@ -12,11 +12,16 @@ const BETS: [f64; 6] = [0.02, 0.08, 0.2, 0.4, 0.6, 0.8];
 /// Rounds that a decision takes at least.
 pub const LEAST_ROUNDS: f64 = 6.0;
 
+/// The part of the chance of a false alarm that the first game has; each that is begun again has half of what is left.
+const FIRST: f64 = 0.9;
+
 /// A share that is watched against a limit.
 #[derive(Debug, Clone)]
 pub struct Evidence {
     /// Logarithm of what each bet has made of its capital.
     capital: [f64; BETS.len()],
+    /// The chance of a false alarm that games to come may have.
+    left: f64,
     /// Logarithm of the capital at which it is decided.
     decides: f64,
     decided: bool,
@@ -27,8 +32,16 @@ pub struct Evidence {
 impl Evidence {
     /// None yet. While the share is at most the limit, it decides with a chance of at most `alpha`, ever.
     pub fn new(alpha: f64) -> Self {
-        let decides = -alpha.clamp(f64::MIN_POSITIVE, 1.0).ln();
-        Self { capital: [0.0; BETS.len()], decides, decided: false, bad: 0, total: 0 }
+        let capital = [0.0; BETS.len()];
+        let (left, decides) = ((1.0 - FIRST) * alpha, decides(FIRST * alpha));
+        Self { capital, left, decides, decided: false, bad: 0, total: 0 }
+    }
+
+    /// Begins a game anew. What was good for long has lost the capital by which an excess would be found soon, so whoever
+    /// goes on watching what has proved good asks for this. The chances of all games together stay below `alpha`.
+    pub fn again(&mut self) {
+        self.left /= 2.0;
+        (self.capital, self.decides) = ([0.0; BETS.len()], decides(self.left));
     }
 
     /// One round: so many of so many were bad, and `limit`, fixed before the round, is the share that is borne.
@@ -80,6 +93,11 @@ impl Evidence {
     }
 }
 
+/// Logarithm of the capital that decides with a chance of `alpha` at most.
+fn decides(alpha: f64) -> f64 {
+    -alpha.clamp(f64::MIN_POSITIVE, 1.0).ln()
+}
+
 /// Between which shares the true one lies, each side missed with a chance of at most `alpha` (the bound of
 /// Bernstein with the variance that was seen).
 pub fn between(bad: u64, total: u64, alpha: f64) -> (f64, f64) {
@@ -124,6 +142,34 @@ mod tests {
         (0..20).for_each(|_| evidence.round(9, 10, 0.01));
         (0..1000).for_each(|_| evidence.round(0, 1000, 0.01));
         assert!(evidence.decided());
+    }
+
+    #[test]
+    fn an_excess_after_a_long_good_time_is_found_soon_by_a_new_game_alone() {
+        let rounds = |again: bool| {
+            let mut evidence = Evidence::new(1e-4);
+            (0..3_600).for_each(|_| evidence.round(0, 4, 0.01));
+            if again {
+                evidence.again();
+            }
+            (1..).find(|round| {
+                evidence.round(u64::from(round % 5 == 0), 4, 0.01);
+                evidence.decided()
+            })
+        };
+        let (new, old) = (rounds(true).unwrap_or(0), rounds(false).unwrap_or(0));
+        assert!(new < 120 && old > 5 * new, "{new} rounds, {old} without");
+    }
+
+    #[test]
+    fn all_games_together_have_the_chance_of_one() {
+        let mut evidence = Evidence::new(0.01);
+        let mut chances = (-evidence.decides).exp();
+        for _ in 0..60 {
+            evidence.again();
+            chances += (-evidence.decides).exp();
+        }
+        assert!(chances <= 0.01 + 1e-12 && chances > 0.0099, "{chances}");
     }
 
     #[test]

@@ -117,21 +117,23 @@ pub struct Watch {
     beside: Counts,
     old_since: Counts,
     samples: u64,
-    /// Whether anybody is there to answer own transactions.
-    is_served: bool,
+    /// Whether anything of the release may be there. Until then all that is seen is of what runs there before it.
+    has_begun: bool,
+    /// Whether it is ready.
+    is_ready: bool,
 }
 
 impl Watch {
-    /// Watches a region that is about to get `release`, one of `regions` that are watched.
-    pub fn new(limits: &Limits, release: &str, regions: usize, before: &Sample) -> Self {
+    /// Watches a region that gets `release`, or has begun to, one of `regions` that are watched.
+    pub fn new(limits: &Limits, release: &str, regions: usize, before: &Sample, has_begun: bool) -> Self {
         let gates = Gate::ALL.len() * regions.max(1);
         // Half for the evidence, half for what is known of the former release.
         let alpha = FALSE_ALARMS / gates as f64 / 2.0;
         let mut tracker = Tracker::default();
-        let is_served = !before.pods.is_empty();
-        let before = tracker.begin(before, release);
+        let before = tracker.begin(before, has_begun.then_some(release));
         Self {
-            is_served,
+            has_begun,
+            is_ready: false,
             limits: limits.clone(),
             release: release.to_owned(),
             alpha,
@@ -145,17 +147,28 @@ impl Watch {
         }
     }
 
-    /// The release is ready: from now on somebody is there to answer own transactions, also where nothing ran before.
+    /// The release is about to be written there: from now on its pods speak for it or against it.
+    pub fn begins(&mut self) {
+        self.has_begun = true;
+    }
+
+    /// What has passed is watched on while other regions get the release, as closely as in the beginning.
+    pub fn again(&mut self) {
+        self.evidence.iter_mut().for_each(Evidence::again);
+    }
+
+    /// The release is ready: from now on own transactions speak of it. Before, nobody answers them, or pods of the former
+    /// release do.
     pub fn ready(&mut self) {
-        self.is_served = true;
+        self.is_ready = true;
     }
 
     /// Takes a look. `beside` is what pods of the former release have counted in other regions since this began.
     pub fn look(&mut self, sample: &Sample, beside: Counts) {
         // Each limit is fixed by what was known before the round.
         self.limit = Gate::ALL.map(|gate| self.borne(gate));
-        let came = self.tracker.look(sample, &self.release);
-        let own = if self.is_served { sample.own } else { Own::default() };
+        let came = self.tracker.look(sample, self.has_begun.then_some(self.release.as_str()));
+        let own = if self.is_ready { sample.own } else { Own::default() };
         for (place, gate) in Gate::ALL.into_iter().enumerate() {
             let (bad, total) = round(gate, &came.new, &own);
             if let Some(limit) = self.limit[place] {

@@ -37,7 +37,7 @@ pub struct Counts {
 pub struct Pod {
     /// Its uid.
     pub uid: String,
-    /// The digest of the release that it runs; nothing where it does not say.
+    /// The digest of the release that it runs; nothing where it does not say, or its Deployment has gone on to other pods.
     pub release: Option<String>,
     /// What it has counted since it started.
     pub counts: Counts,
@@ -73,6 +73,13 @@ pub struct Look {
     /// What was seen.
     #[serde(flatten)]
     pub sample: Sample,
+}
+
+impl Pod {
+    /// Whether it runs this release.
+    fn runs(&self, release: Option<&str>) -> bool {
+        release.is_some() && self.release.as_deref() == release
+    }
 }
 
 impl Counts {
@@ -160,21 +167,21 @@ pub struct Came {
 
 impl Tracker {
     /// Takes a look's counts for what was there before. Gives what pods of other releases than `release` have
-    /// counted in all their time.
-    pub fn begin(&mut self, sample: &Sample, release: &str) -> Counts {
+    /// counted in all their time; where there is none, every pod is such a one.
+    pub fn begin(&mut self, sample: &Sample, release: Option<&str>) -> Counts {
         self.former = sample.pods.iter().map(|pod| (pod.uid.clone(), pod.counts)).collect();
-        let old = sample.pods.iter().filter(|pod| pod.release.as_deref() != Some(release));
+        let old = sample.pods.iter().filter(|pod| !pod.runs(release));
         old.fold(Counts::default(), |sum, pod| sum + pod.counts)
     }
 
     /// What came since the last look. Of a pod that was not there, all that it has counted. A pod that does not
     /// answer for a moment is remembered.
-    pub fn look(&mut self, sample: &Sample, release: &str) -> Came {
+    pub fn look(&mut self, sample: &Sample, release: Option<&str>) -> Came {
         let mut came = Came::default();
         for pod in &sample.pods {
             let former = self.former.insert(pod.uid.clone(), pod.counts).unwrap_or_default();
             let since = pod.counts.since(&former);
-            match pod.release.as_deref() == Some(release) {
+            match pod.runs(release) {
                 true => came.new += since,
                 false => came.old += since,
             }

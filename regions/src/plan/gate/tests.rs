@@ -80,15 +80,16 @@ fn bake(seed: u64, old: Quality, new: Quality, rate: f64, own: impl Fn(u32) -> O
     let mut former = Pods::new(seed, OLD, old, rate);
     let mut fresh = Pods::new(!seed, NEW, new, rate);
     (0..120).for_each(|_| former.round());
-    let watch = Watch::new(&limits(), NEW, 2, &Sample { pods: former.pods(), own: Own::default() });
+    let watch = Watch::new(&limits(), NEW, 2, &Sample { pods: former.pods(), own: Own::default() }, true);
     decided(watch, |round| {
         fresh.round();
         Sample { pods: fresh.pods(), own: own(round) }
     })
 }
 
-/// Looks in every round at what that gives, until it is decided; gives what came of it and after how many rounds.
+/// Looks at a release that is ready in every round at what that gives, until it is decided; gives what came of it and after how many rounds.
 fn decided(mut watch: Watch, mut seen: impl FnMut(u32) -> Sample) -> (Verdict, u32) {
+    watch.ready();
     for round in 1.. {
         watch.look(&seen(round), Counts::default());
         let verdict = watch.verdict(ROUND * round);
@@ -249,7 +250,7 @@ fn time_and_samples_must_both_be_there() {
 
 #[test]
 fn a_first_release_has_nothing_to_be_compared_with_and_is_judged_all_the_same() {
-    let mut watch = Watch::new(&limits(), NEW, 1, &Sample::default());
+    let mut watch = Watch::new(&limits(), NEW, 1, &Sample::default(), true);
     let mut pods = Pods::new(1, NEW, Quality { client_errors: 0.9, ..GOOD }, 50.0);
     // Until it is ready nobody answers, and nobody is asked to.
     let nobody = Own { made: 6, failed: 6, slow: 0 };
@@ -268,10 +269,80 @@ fn a_first_release_has_nothing_to_be_compared_with_and_is_judged_all_the_same() 
     assert!(!watch.failed().is_empty());
 }
 
+/// A region of a later wave, after `rounds` looks while earlier ones bake, and with the own transactions of each.
+fn waited(rounds: u32, own: Own) -> (Watch, Pods) {
+    let mut former = Pods::new(1, OLD, GOOD, 50.0);
+    let looked = |former: &Pods, own| Sample { pods: former.pods(), own };
+    let mut watch = Watch::new(&limits(), NEW, 2, &looked(&former, Own::default()), false);
+    for _ in 0..rounds {
+        former.round();
+        watch.look(&looked(&former, own), Counts::default());
+    }
+    (watch, former)
+}
+
+#[test]
+fn what_a_region_showed_before_its_turn_speaks_neither_for_the_release_nor_against_it() {
+    let (watch, _) = waited(40, Own { made: 6, failed: 6, slow: 0 });
+    assert_eq!((watch.failed(), watch.samples()), (Vec::new(), 0), "an outage of what runs there before");
+
+    let failing = |waited_for: u32| {
+        let (mut watch, former) = waited(waited_for, fine(0));
+        watch.begins();
+        watch.look(&Sample { pods: former.pods(), own: Own { made: 6, failed: 6, slow: 0 } }, Counts::default());
+        watch.ready();
+        (1..).find(|round| {
+            let own = Own { made: 6, failed: u64::from(round % 4 == 0), slow: 0 };
+            watch.look(&Sample { pods: former.pods(), own }, Counts::default());
+            !watch.failed().is_empty()
+        })
+    };
+    assert_eq!(failing(0), failing(3_600), "half an hour of a good time before");
+}
+
+#[test]
+fn pods_of_the_same_release_with_former_values_are_former_ones_until_the_regions_turn() {
+    let mut pods = Pods::new(1, NEW, GOOD, 50.0);
+    (0..200).for_each(|_| pods.round());
+    let sample = |pods: &Pods| Sample { pods: pods.pods(), own: fine(0) };
+    let mut watch = Watch::new(&limits(), NEW, 1, &sample(&pods), false);
+    pods.round();
+    watch.look(&sample(&pods), Counts::default());
+    assert_eq!(watch.samples(), 0);
+    let refused = watch.readings().into_iter().find(|reading| reading.gate == Gate::ClientErrors);
+    let refused = refused.unwrap();
+    assert!(refused.former.1 > 5_000 && refused.limit.is_some(), "{refused:?}");
+    watch.begins();
+    pods.round();
+    watch.look(&sample(&pods), Counts::default());
+    assert!(watch.samples() > 0);
+}
+
+#[test]
+fn what_turns_bad_after_it_has_passed_is_found_as_soon_when_it_is_watched_again() {
+    let mut fresh = Pods::new(1, NEW, GOOD, 50.0);
+    let mut watch = Watch::new(&limits(), NEW, 2, &Sample::default(), true);
+    watch.ready();
+    let mut look = |watch: &mut Watch, quality| {
+        fresh.quality = quality;
+        fresh.round();
+        watch.look(&Sample { pods: fresh.pods(), own: fine(0) }, Counts::default());
+    };
+    (0..3_600).for_each(|_| look(&mut watch, GOOD));
+    assert!(matches!(watch.verdict(limits().time), Verdict::Passed { .. }));
+    watch.again();
+    let bad = Quality { server_errors: 0.05, ..GOOD };
+    let found = (1..=140).find(|_| {
+        look(&mut watch, bad);
+        !watch.failed().is_empty()
+    });
+    assert!(found.is_some());
+}
+
 #[test]
 fn an_outage_elsewhere_is_not_the_releases_fault() {
     let run = |beside: Counts| {
-        let mut watch = Watch::new(&limits(), NEW, 2, &Sample::default());
+        let mut watch = Watch::new(&limits(), NEW, 2, &Sample::default(), true);
         let mut pods = Pods::new(1, NEW, Quality { server_errors: 0.1, ..GOOD }, 50.0);
         for _ in 0..40 {
             pods.round();
@@ -316,7 +387,7 @@ proptest! {
     fn what_came_adds_up(looks in prop::collection::vec(prop::collection::vec((0_u8..4, 0_u64..30), 0..4), 1..30)) {
         let mut counted = [0_u64; 4];
         let mut tracker = Tracker::default();
-        tracker.begin(&Sample::default(), NEW);
+        tracker.begin(&Sample::default(), Some(NEW));
         let (mut added, mut came) = (0, 0);
         for look in looks {
             let mut pods = std::collections::BTreeMap::new();
@@ -327,7 +398,7 @@ proptest! {
                 pods.insert(pod, Pod { uid: pod.to_string(), release: Some(NEW.into()), counts });
             }
             let sample = Sample { pods: pods.into_values().collect(), own: Own::default() };
-            came += tracker.look(&sample, NEW).new.answers;
+            came += tracker.look(&sample, Some(NEW)).new.answers;
         }
         prop_assert_eq!(came, added);
     }

@@ -1,12 +1,14 @@
 //! The bake of a wave: its gates, its pods, and those of every wave before, for a least time and a least number of
 //! answers.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout};
 
-use super::watches::ROUND;
+use super::watches::GLANCE;
 use super::{Carry, Ends};
 use crate::execute::ended;
 use crate::plan::gate::text::percent;
@@ -33,49 +35,72 @@ impl<R: Region> Carry<'_, R> {
         ));
         let running: Vec<usize> = self.with(|one| matches!(one, Standing::Baking | Standing::Passed));
         running.iter().for_each(|place| self.watches.ready(*place));
-        let mut judges: BTreeMap<usize, Vec<(Judge, Object)>> =
-            running.iter().map(|place| (*place, self.judges(*place))).collect();
+        let waits: RefCell<BTreeMap<usize, String>> = RefCell::default();
+        let looks = (0..self.job.regions.len()).map(async |place| {
+            let mut judges = if running.contains(&place) { self.judges(place) } else { Vec::new() };
+            let pods = async || {
+                let looked = timeout(GLANCE, self.pods(place, &mut judges, since.elapsed())).await;
+                // What cannot be asked is told by the watches.
+                let _ = match looked.unwrap_or(Ok(None)) {
+                    Ok(Some(why)) => waits.borrow_mut().insert(place, why),
+                    Ok(None) => waits.borrow_mut().remove(&place),
+                    Err(why) => {
+                        self.stands(place, Standing::Bad(why));
+                        None
+                    }
+                };
+            };
+            self.watches.rounds(place, &self.job.regions[place], &self.job.gates, pods).await;
+        });
+        let judged = self.judged(places, &running, since, &waits);
+        tokio::select! {
+            biased;
+            () = judged => {}
+            _ = join_all(looks) => {}
+        }
+    }
+
+    /// Judges these regions, and all that run the release, until each has passed or one is not good.
+    async fn judged(
+        &self,
+        places: &[usize],
+        running: &[usize],
+        since: Instant,
+        waits: &RefCell<BTreeMap<usize, String>>,
+    ) {
         let lines: BTreeMap<usize, _> =
             places.iter().map(|place| (*place, self.progress.region(self.name(*place)))).collect();
-        let mut next = since;
         let mut open: Vec<usize> = places.to_vec();
         while !open.is_empty() && !*self.stop.borrow() {
-            next = (next + ROUND).max(Instant::now());
             let mut stop = self.stop.clone();
             tokio::select! {
-                () = sleep_until(next) => {}
+                () = self.watches.looked() => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
-            self.watches.look(self.job.regions, &self.job.gates).await;
-            let mut waits = BTreeMap::new();
-            for place in &running {
-                let looked = self.pods(*place, judges.entry(*place).or_default(), since.elapsed()).await;
-                match looked {
-                    Ok(wait) => drop(wait.map(|why| waits.insert(*place, why))),
-                    Err(why) => self.stands(*place, Standing::Bad(why)),
-                }
-                self.judge(*place);
-            }
+            running.iter().for_each(|place| self.judge(*place));
             if running.iter().any(|place| matches!(self.fates.borrow()[*place].standing, Standing::Bad(_))) {
                 return;
             }
             let mut passed = Vec::new();
             for place in &open {
-                match self.watches.verdict(*place, since.elapsed()) {
-                    Verdict::Passed { .. } if !waits.contains_key(place) => passed.push(*place),
+                // What was not seen until its end has not baked for so long.
+                let baked = self.watches.seen(*place).saturating_duration_since(since);
+                let why = waits.borrow().get(place).cloned();
+                match self.watches.verdict(*place, baked) {
+                    Verdict::Passed { .. } if why.is_none() => passed.push(*place),
                     Verdict::Failed(breaches) => {
                         self.breached(*place, breaches);
                         return;
                     }
-                    Verdict::Passed { .. } if since.elapsed() >= self.job.gates.patience() => {
-                        let why = waits.remove(place).unwrap_or_default();
+                    Verdict::Passed { .. } if baked >= self.job.gates.patience() => {
+                        let why = why.unwrap_or_default();
                         let why = format!("its pods were ready, and are not at the end of the bake: {why}");
                         self.stands(*place, Standing::Bad(why));
                         return;
                     }
                     Verdict::Passed { samples } | Verdict::Baking { samples } => {
                         if let Some(line) = lines.get(place) {
-                            line.say(&self.shown(*place, since.elapsed(), samples, waits.get(place)));
+                            line.say(&self.shown(*place, since.elapsed(), samples, why.as_deref()));
                         }
                     }
                 }
@@ -122,7 +147,6 @@ impl<R: Region> Carry<'_, R> {
     ) -> Result<Option<String>, String> {
         let mut waits = None;
         for (judge, deployment) in judges {
-            // What cannot be asked is told by the watches.
             let Ok(view) = self.job.regions[place].view(&deployment.id).await else { continue };
             match judge.judge(&view, now) {
                 readiness::Verdict::Ready(pods) => self.note(place, |fate| fate.pods = Some(pods)),
@@ -167,7 +191,7 @@ impl<R: Region> Carry<'_, R> {
         true
     }
 
-    fn shown(&self, place: usize, baked: Duration, samples: u64, waits: Option<&String>) -> String {
+    fn shown(&self, place: usize, baked: Duration, samples: u64, waits: Option<&str>) -> String {
         let needed = &self.job.gates;
         let mut text = format!(
             "bakes {}/{} s, {samples}/{} answers",

@@ -8,7 +8,6 @@ use super::{Aim, Carry, Ends};
 use crate::cluster::error::ClusterError;
 use crate::execute::{AWAY, LOOK};
 use crate::plan::gate::Watch;
-use crate::plan::gate::sample::Sample;
 use crate::plan::object::ObjectRef;
 use crate::plan::promotion::{Standing, standing};
 use crate::plan::record::{Intent, Run, Wanted};
@@ -28,8 +27,9 @@ impl<R: Region> Carry<'_, R> {
         };
         match self.job.aim {
             Aim::Settle => self.settle(&records),
-            Aim::Release => self.release(records).await,
-            Aim::Back => self.looked_at(&records).await,
+            // Whether a promotion has passed everywhere is not known from some of its regions.
+            Aim::Back { all: false } => self.looked_at(&records).await,
+            Aim::Release | Aim::Back { all: true } => self.release(records).await,
         }
     }
 
@@ -96,8 +96,12 @@ impl<R: Region> Carry<'_, R> {
             // A region that gets its first release has no watcher yet.
             let (before, own) = (sample.unwrap_or_default(), self.job.work[place].as_ref());
             let digest = own.map(|work| work.wanted.release.digest.as_str()).unwrap_or_default();
-            let regions = self.job.regions.len();
-            self.watches.begin(place, Watch::new(&self.job.gates, digest, regions, &Sample { ..before }));
+            let (gates, regions) = (&self.job.gates, self.job.regions.len());
+            let has_begun = {
+                let fates = self.fates.borrow();
+                !matches!(fates[place].standing, Standing::Untouched | Standing::Refused(_))
+            };
+            self.watches.begin(place, Watch::new(gates, digest, regions, &before, has_begun));
         }
     }
 

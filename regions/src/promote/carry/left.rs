@@ -27,7 +27,7 @@ impl<R: Region> Carry<'_, R> {
         let goes_on = match self.job.aim {
             Aim::Release => end == End::Undone,
             Aim::Settle => end != End::Incomplete,
-            Aim::Back => false,
+            Aim::Back { .. } => false,
         };
         if !goes_on {
             return true;

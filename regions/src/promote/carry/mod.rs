@@ -8,8 +8,11 @@ mod watches;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
-use tokio::sync::watch;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::lock::{self, Hold, Holder, LockError};
@@ -32,8 +35,11 @@ use watches::Watches;
 pub enum Aim {
     /// Every region is to run a release.
     Release,
-    /// These regions, which may not be all, are to run again what ran there once.
-    Back,
+    /// These regions are to run again what ran there once.
+    Back {
+        /// Whether they are all that the environment has.
+        all: bool,
+    },
     /// What a run left that was killed or cancelled is to be finished.
     Settle,
 }
@@ -156,42 +162,59 @@ enum Ends {
     Nothing,
 }
 
-/// Carries a promotion out. The Leases of all regions are held for as long as it takes.
+/// Carries a promotion out. The Leases of all regions are held for as long as it takes, each from when it was taken.
 pub async fn carry<R: Region>(job: &Job<'_, R>, stop: watch::Receiver<bool>, progress: &Progress) -> Outcome {
-    let mut holds: BTreeMap<usize, Hold> = BTreeMap::new();
-    let locked = lock_all(job, progress, &mut holds).await;
-    let outcome = match locked {
-        Ok(()) => {
-            let held: Vec<(&R, &Hold)> =
-                holds.iter().map(|(place, hold)| (&job.regions[*place], hold)).collect();
-            let carry = Carry::new(job, stop, progress);
-            tokio::select! {
-                biased;
-                outcome = carry.run() => outcome,
-                region = lock::keep(&held, &job.holder) => {
-                    let why = format!(
-                        "{region}: another run of regions has taken this region over; see what it does with `regions status`"
-                    );
-                    Outcome::Locked(why, carry.fates())
-                }
-            }
+    let holds: RefCell<BTreeMap<usize, Rc<Hold>>> = RefCell::default();
+    let carry = Carry::new(job, stop, progress);
+    let (taken, kept) = mpsc::unbounded_channel();
+    let work = async {
+        let taken = |place, hold: Hold| {
+            let hold = Rc::new(hold);
+            holds.borrow_mut().insert(place, Rc::clone(&hold));
+            // Whoever keeps them is polled for as long as this is.
+            let _ = taken.send((place, hold));
+        };
+        match lock_all(job, progress, taken).await {
+            Ok(()) => carry.run().await,
+            Err(LockError::Cluster(error)) => Outcome::Unable(error.to_string()),
+            Err(error) => Outcome::Locked(error.to_string(), Vec::new()),
         }
-        Err(LockError::Cluster(error)) => Outcome::Unable(error.to_string()),
-        Err(error) => Outcome::Locked(error.to_string(), Vec::new()),
     };
-    for (place, hold) in &holds {
+    let outcome = tokio::select! {
+        biased;
+        outcome = work => outcome,
+        region = keep(job, kept) => {
+            let why = format!(
+                "{region}: another run of regions has taken this region over; see what it does with `regions status`"
+            );
+            Outcome::Locked(why, carry.fates())
+        }
+    };
+    for (place, hold) in &*holds.borrow() {
         lock::give_back(&job.regions[*place], hold, &job.holder).await;
     }
     outcome
 }
 
+/// Renews Leases from when they come; ends with the region whose Lease another holds.
+async fn keep<R: Region>(job: &Job<'_, R>, mut come: mpsc::UnboundedReceiver<(usize, Rc<Hold>)>) -> String {
+    let mut kept = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some((place, hold)) = come.recv() => kept.push(lock::keep_one(&job.regions[place], hold, &job.holder)),
+            Some(lost) = kept.next() => return lost,
+        }
+    }
+}
+
 async fn lock_all<R: Region>(
     job: &Job<'_, R>,
     progress: &Progress,
-    holds: &mut BTreeMap<usize, Hold>,
+    taken: impl Fn(usize, Hold),
 ) -> Result<(), LockError> {
     let mut order: Vec<usize> = (0..job.regions.len()).collect();
     order.sort_by_key(|place| job.regions[*place].name().to_owned());
+    let mut seen = lock::look(job.regions).await;
     for place in order {
         let region = &job.regions[place];
         // The Lease lies in the namespace.
@@ -199,12 +222,12 @@ async fn lock_all<R: Region>(
             region.create_namespace().await?;
         }
         let line = progress.region(region.name());
-        let hold = lock::take(region, &job.holder, |by| {
+        let hold = lock::take_seen(region, &job.holder, seen[place].take(), |by| {
             line.say(&format!("waits to see whether {by} is still at work there"));
         });
         let hold = hold.await?;
         region.set_fence(hold.fence);
-        holds.insert(place, hold);
+        taken(place, hold);
     }
     Ok(())
 }

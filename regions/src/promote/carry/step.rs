@@ -31,19 +31,36 @@ enum Missing {
 
 impl<R: Region> Carry<'_, R> {
     /// Applies the release in these regions and waits until it is ready, with its gates watched from the first pod on.
+    /// Once it is seen not to be good in any region, nothing more of it is written anywhere.
     pub(super) async fn promote(&self, places: &[usize]) {
         let wave = places.first().map(|place| self.wave(*place)).unwrap_or_default();
         self.progress.note(&format!("wave {wave}"));
+        self.with(|one| *one == Standing::Passed).into_iter().for_each(|place| self.watches.again(place));
         let all =
             stream::iter(places).for_each_concurrent(self.job.parallel, |place| self.promote_one(*place));
+        let judged = async {
+            loop {
+                self.watches.looked().await;
+                for place in self.with(|one| matches!(one, Standing::Baking | Standing::Passed)) {
+                    self.breaches(place);
+                }
+            }
+        };
         tokio::select! {
             biased;
             () = all => {}
             () = self.watches.run(self.job.regions, &self.job.gates) => {}
+            () = judged => {}
         }
     }
 
     async fn promote_one(&self, place: usize) {
+        let halt = self.watches.halt(place);
+        // What has failed while this region waited for its turn, here or elsewhere, is not begun.
+        if *halt.borrow() {
+            self.breaches(place);
+            return;
+        }
         let name = self.name(place);
         let line = self.progress.region(name);
         line.say("looking");
@@ -62,8 +79,13 @@ impl<R: Region> Carry<'_, R> {
                 "  {name}: the region changed since the plan was shown; the release is the same"
             ));
         }
+        if *halt.borrow() {
+            self.breaches(place);
+            return;
+        }
         self.first_write.set(self.first_write.get().or(Some(Instant::now())));
-        let orders = Orders { stop: self.stop.clone(), halt: self.watches.halt(place) };
+        self.watches.begins(place);
+        let orders = Orders { stop: self.stop.clone(), halt };
         let region = &self.job.regions[place];
         // Another run that takes the region over ends this one in the middle of it.
         self.note(place, |fate| fate.wrote = true);
@@ -83,10 +105,10 @@ impl<R: Region> Carry<'_, R> {
                 self.ends(Ends::Lost(format!("{name}: {}", chain(&failure))));
             }
             Err(Failure::Stopped) => self.stands(place, Standing::Begun),
-            Err(Failure::Halted) => {
-                self.breached(place, self.watches.failed(place));
-                self.failed(place);
-            }
+            Err(Failure::Halted) if self.breaches(place) => {}
+            // It failed elsewhere. What came of it here goes with the rest.
+            Err(Failure::Halted) if outcome.wrote => self.stands(place, Standing::Begun),
+            Err(Failure::Halted) => {}
             Err(failure) if outcome.wrote => {
                 self.stands(place, Standing::Bad(chain(&failure)));
                 self.failed(place);
@@ -102,10 +124,23 @@ impl<R: Region> Carry<'_, R> {
         self.failed(place);
     }
 
+    /// Says why a region has failed, and ends the promotion everywhere.
     fn failed(&self, place: usize) {
         let fates = self.fates.borrow();
         let why = fates[place].standing.why().unwrap_or_default();
         self.progress.note(&format!("  {}: failed: {why}", self.name(place)));
+        self.watches.halt_all();
+    }
+
+    /// Whether gates of a region have failed, which is noted then.
+    pub(super) fn breaches(&self, place: usize) -> bool {
+        let breaches = self.watches.failed(place);
+        let any = !breaches.is_empty();
+        if any {
+            self.breached(place, breaches);
+            self.failed(place);
+        }
+        any
     }
 
     /// Puts the former release back in these regions.

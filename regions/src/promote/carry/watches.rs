@@ -1,11 +1,12 @@
-//! The gates of every region, looked at again and again while a promotion goes on.
+//! The gates of every region, looked at again and again while a promotion goes on. Each region has rounds of its own: one
+//! that is slow to answer, or does not, holds up the judgement of no other.
 
 use std::cell::RefCell;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::plan::gate::limits::Limits;
 use crate::plan::gate::sample::Counts;
@@ -15,84 +16,139 @@ use crate::promote::region::Region;
 /// Time from one look to the next: one round of evidence.
 pub(super) const ROUND: Duration = Duration::from_millis(500);
 
+/// Bound of one look. A region that takes longer is not seen in that round.
+pub(super) const GLANCE: Duration = Duration::from_secs(5);
+
 /// The gates of all regions.
 pub(super) struct Watches {
     watches: RefCell<Vec<Option<Watch>>>,
-    /// Since when a region could not be looked at, and why.
-    blind: RefCell<Vec<Option<(Instant, String)>>>,
-    /// Tells who works on a region that its gates have failed.
+    sight: RefCell<Vec<Sight>>,
+    /// Tells who works on a region that nothing more is to be written of the release there.
     halts: Vec<watch::Sender<bool>>,
+    /// Some region was looked at.
+    looked: Notify,
+}
+
+/// How well a region is seen.
+#[derive(Debug, Clone)]
+struct Sight {
+    /// When it was seen last, or began to be watched.
+    last: Instant,
+    /// When the first look began of those that showed nothing since, and why the last of them did not.
+    blind: Option<(Instant, String)>,
 }
 
 impl Watches {
     pub(super) fn new(regions: usize) -> Self {
         Self {
             watches: RefCell::new(vec![None; regions]),
-            blind: RefCell::new(vec![None; regions]),
+            sight: RefCell::new(vec![Sight { last: Instant::now(), blind: None }; regions]),
             halts: (0..regions).map(|_| watch::Sender::new(false)).collect(),
+            looked: Notify::new(),
         }
     }
 
     /// Watches a region from now on.
     pub(super) fn begin(&self, place: usize, watch: Watch) {
         self.watches.borrow_mut()[place] = Some(watch);
+        self.sight.borrow_mut()[place] = Sight { last: Instant::now(), blind: None };
+    }
+
+    /// The release is about to be written to the region.
+    pub(super) fn begins(&self, place: usize) {
+        self.with(place, Watch::begins);
     }
 
     /// The region's release is ready.
     pub(super) fn ready(&self, place: usize) {
+        self.with(place, Watch::ready);
+    }
+
+    /// The region has passed, and others get the release.
+    pub(super) fn again(&self, place: usize) {
+        self.with(place, Watch::again);
+    }
+
+    fn with(&self, place: usize, change: impl FnOnce(&mut Watch)) {
         if let Some(watch) = &mut self.watches.borrow_mut()[place] {
-            watch.ready();
+            change(watch);
         }
     }
 
-    /// Is true once the region's gates have failed.
+    /// Is true once nothing more of the release is to be written in the region.
     pub(super) fn halt(&self, place: usize) -> watch::Receiver<bool> {
         self.halts[place].subscribe()
     }
 
-    /// Looks at all regions, now and in every round, for as long as it is polled.
+    /// The promotion has failed: nothing more of it is to be written anywhere.
+    pub(super) fn halt_all(&self) {
+        for halt in &self.halts {
+            halt.send_replace(true);
+        }
+    }
+
+    /// Looks at all regions, each in rounds of its own, for as long as it is polled.
     pub(super) async fn run<R: Region>(&self, regions: &[R], limits: &Limits) {
+        let rounds = |(place, region)| self.rounds(place, region, limits, async || {});
+        join_all(regions.iter().enumerate().map(rounds)).await;
+    }
+
+    /// Looks at a region in every round, and does `beside` meanwhile, for as long as it is polled.
+    pub(super) async fn rounds<R: Region>(
+        &self,
+        place: usize,
+        region: &R,
+        limits: &Limits,
+        mut beside: impl AsyncFnMut(),
+    ) {
         let mut next = Instant::now();
         loop {
-            self.look(regions, limits).await;
+            futures_util::future::join(self.look(place, region, limits), beside()).await;
+            self.looked.notify_one();
             next = (next + ROUND).max(Instant::now());
             sleep_until(next).await;
         }
     }
 
-    /// One look at all regions.
-    pub(super) async fn look<R: Region>(&self, regions: &[R], limits: &Limits) {
-        let samples = join_all(regions.iter().map(|region| region.sample(limits))).await;
-        let old: Vec<Counts> = {
-            let watches = self.watches.borrow();
-            watches.iter().map(|watch| watch.as_ref().map(Watch::old_since).unwrap_or_default()).collect()
+    /// Waits until some region was looked at, a round at most: time passes where nothing is seen as well.
+    pub(super) async fn looked(&self) {
+        let _ = timeout(ROUND, self.looked.notified()).await;
+    }
+
+    /// One look at a region.
+    async fn look<R: Region>(&self, place: usize, region: &R, limits: &Limits) {
+        let began = Instant::now();
+        let sample = timeout(GLANCE, region.sample(limits)).await;
+        let sample = sample.unwrap_or_else(|_| Err(format!("no answer for {} s", GLANCE.as_secs())));
+        let sight = &mut self.sight.borrow_mut()[place];
+        let sample = match sample {
+            Ok(sample) => sample,
+            Err(why) => {
+                let since = sight.blind.as_ref().map_or(began, |(since, _)| *since);
+                return sight.blind = Some((since, why));
+            }
         };
-        for (place, sample) in samples.into_iter().enumerate() {
-            let beside = old.iter().enumerate().filter(|(other, _)| *other != place);
-            let beside = beside.fold(Counts::default(), |sum, (_, counts)| sum + *counts);
-            match sample {
-                Ok(sample) => {
-                    self.blind.borrow_mut()[place] = None;
-                    if let Some(watch) = &mut self.watches.borrow_mut()[place] {
-                        watch.look(&sample, beside);
-                        self.halts[place].send_if_modified(|halt| {
-                            let failed = !watch.failed().is_empty();
-                            std::mem::replace(halt, failed) != failed
-                        });
-                    }
-                }
-                Err(why) => {
-                    let since =
-                        self.blind.borrow()[place].as_ref().map_or_else(Instant::now, |(since, _)| *since);
-                    self.blind.borrow_mut()[place] = Some((since, why));
-                }
+        *sight = Sight { last: Instant::now(), blind: None };
+        let mut watches = self.watches.borrow_mut();
+        let others = watches.iter().enumerate().filter(|(other, _)| *other != place);
+        let beside = others.filter_map(|(_, watch)| Some(watch.as_ref()?.old_since()));
+        let beside = beside.fold(Counts::default(), |sum, counts| sum + counts);
+        if let Some(watch) = &mut watches[place] {
+            watch.look(&sample, beside);
+            if !watch.failed().is_empty() {
+                self.halts[place].send_if_modified(|halt| !std::mem::replace(halt, true));
             }
         }
     }
 
-    /// For how long a region could not be looked at, and why.
+    /// When a region was seen last.
+    pub(super) fn seen(&self, place: usize) -> Instant {
+        self.sight.borrow()[place].last
+    }
+
+    /// For how long a region has not been seen, and why; nothing where the last look saw it.
     pub(super) fn blind(&self, place: usize) -> Option<(Duration, String)> {
-        self.blind.borrow()[place].as_ref().map(|(since, why)| (since.elapsed(), why.clone()))
+        self.sight.borrow()[place].blind.as_ref().map(|(since, why)| (since.elapsed(), why.clone()))
     }
 
     /// The gates of a region that have failed.

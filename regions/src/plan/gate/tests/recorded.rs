@@ -16,11 +16,11 @@ fn recorded() -> Vec<Vec<(Counts, Own)>> {
         let look: Look = serde_json::from_str(line).unwrap();
         match regions.get_mut(&look.region) {
             Some((tracker, rounds)) => {
-                rounds.push((tracker.look(&look.sample, NEW).old, look.sample.own));
+                rounds.push((tracker.look(&look.sample, Some(NEW)).old, look.sample.own));
             }
             None => {
                 let mut tracker = Tracker::default();
-                tracker.begin(&look.sample, NEW);
+                tracker.begin(&look.sample, Some(NEW));
                 regions.insert(look.region, (tracker, Vec::new()));
             }
         }
@@ -61,7 +61,7 @@ fn promotion(seed: u64, regions: &[Vec<(Counts, Own)>], fails: f64) -> Verdict {
         former.round();
     }
     let before = Sample { pods: vec![former.pod(OLD)], own: Own::default() };
-    let watch = Watch::new(&limits(), NEW, 2, &before);
+    let watch = Watch::new(&limits(), NEW, 2, &before, true);
     let seen = |_| {
         let (came, own) = fresh.round();
         fresh.counts.server_errors += (0..came.answers).filter(|_| random.f64() < fails).count() as u64;
