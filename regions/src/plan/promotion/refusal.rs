@@ -85,6 +85,7 @@ impl fmt::Display for Refusal {
             Self::Unproven { environment, region, found, release } => {
                 let how = match found {
                     None => "has not run it".to_owned(),
+                    Some(State::Applied) => "has it by a rollback alone, which bakes nothing".to_owned(),
                     Some(state) => format!("has it in the state {}, not applied", state.as_str()),
                 };
                 write!(
@@ -123,13 +124,20 @@ pub fn unproven(environment: &str, regions: &[Before], digest: &str, release: &s
             Ok(records) => records,
             Err(why) => return Some(Refusal::Unknown { environment, why: why.clone() }),
         };
-        let mut states = records.iter().filter(|record| record.release.digest == digest).map(|one| one.state);
-        let newest = states.next();
-        let applied = newest == Some(State::Applied) || states.any(|state| state == State::Applied);
+        let mut own = records.iter().filter(|record| record.release.digest == digest).peekable();
+        let newest = own.peek().map(|record| record.state);
+        let proven = own.any(|record| is_proven(records, record));
         let (region, release) = (before.region.clone(), release.to_owned());
-        (!applied).then_some(Refusal::Unproven { environment, region, found: newest, release })
+        (!proven).then_some(Refusal::Unproven { environment, region, found: newest, release })
     };
     regions.iter().filter_map(refusal).collect()
+}
+
+/// Whether a release has baked and passed. A rollback bakes nothing: it proves what the record did that it restored.
+fn is_proven(records: &[Record], record: &Record) -> bool {
+    let restored = |number| records.iter().find(|other| other.number == number && number < record.number);
+    record.state == State::Applied
+        && record.restores.is_none_or(|number| restored(number).is_some_and(|one| is_proven(records, one)))
 }
 
 /// Credentials that end before a wave, and the undo of all that was touched, may be over.
@@ -179,6 +187,16 @@ mod tests {
         let again =
             before("one", Ok(vec![record("sha256:a", State::Undone), record("sha256:a", State::Applied)]));
         assert_eq!(unproven(&[again]), []);
+        // A rollback proves no more than what it restored.
+        let back = |to, state| {
+            let back = Record { number: 3, restores: Some(to), ..record("sha256:a", State::Applied) };
+            before("one", Ok(vec![back, Record { number: 2, ..record("sha256:a", state) }]))
+        };
+        assert_eq!(unproven(&[back(2, State::Applied)]), []);
+        for records in [back(2, State::Undone), back(2, State::Failed), back(1, State::Undone)] {
+            let said: Vec<String> = unproven(&[records]).iter().map(ToString::to_string).collect();
+            assert!(said.len() == 1 && said[0].contains("region one has it by a rollback alone"), "{said:?}");
+        }
         let baking = before("two", Ok(vec![record("sha256:a", State::Baking)]));
         let said: Vec<String> =
             unproven(&[good, baking, before("three", Ok(Vec::new())), before("four", Err("away".into()))])
