@@ -11,6 +11,9 @@ deny := $(cache)/cargo-deny-$(deny_version)/bin/cargo-deny
 # Runs a build with the compiling of Vault beside it, where Vault is missing.
 with_vault_ahead = local/tools/ahead & trap "kill $$! 2>/dev/null || true" EXIT; $(1); wait $$! || true
 
+# The programs that bring up regions of this machine; each finds the other beside it.
+platform_programs = for program in local-region regions; do QUICK=1 local/images/compile $$program target/platform/$$program; done
+
 ##@ See it
 .PHONY: demo
 demo: setup ## the main job, live: two regions on real Vaults, under load, through a whole rotation (KEEP=1 leaves it running)
@@ -20,7 +23,7 @@ demo: setup ## the main job, live: two regions on real Vaults, under load, throu
 .PHONY: platform
 platform: setup ## regions of an environment, each a whole Kubernetes cluster, with this checkout's chart and programs in them (ENVIRONMENT=production, NODES=1; RELEASE=1: optimised as for a release); as root, on Linux
 	@local/tools/nodes
-	@$(call with_vault_ahead,for program in local-region regions; do QUICK=1 local/images/compile $$program target/platform/$$program; done)
+	@$(call with_vault_ahead,$(platform_programs))
 	@QUICK=$(if $(RELEASE),,1) local/tools/platform "$(or $(ENVIRONMENT),production)" "$(or $(NODES),1)" target/platform
 
 .PHONY: platform-down
@@ -210,7 +213,7 @@ bench: setup ## agent, service and regions, as images hold them, beside named pe
 .PHONY: bench-promotions
 bench-promotions: setup ## what promotions through qa, staging and production take for themselves, beside bakes and the start of pods; writes bench/results; as root, on Linux
 	@local/tools/nodes
-	@QUICK=1 local/images/compile local-region target/platform/local-region
+	@$(platform_programs)
 	@local/images/compile regions target/bench/regions
 	@bench/promotions
 
