@@ -25,7 +25,7 @@ pub fn owners(live: &Value, path: &str) -> Vec<Owner> {
         .into_iter()
         .flatten()
         .filter(|entry| !(entry["manager"] == OWNER && entry["operation"] == "Apply"))
-        .filter(|entry| owns(&entry["fieldsV1"], &steps));
+        .filter(|entry| owns(&entry["fieldsV1"], Some(live), &steps));
     let owner = |entry: &Value| Owner {
         manager: entry["manager"].as_str().unwrap_or("?").to_owned(),
         at: entry["time"].as_str().map(str::to_owned),
@@ -39,8 +39,10 @@ enum Step<'a> {
     Key(String),
     /// The entry of a list whose field has this value.
     Entry(&'a str, &'a str),
-    /// An entry by its place, or the order of a list: such lists are owned as a whole.
-    Whole,
+    /// The entry of a list at this place.
+    Place(usize),
+    /// The order of a list, which is owned with the whole of it.
+    Order,
 }
 
 fn steps(path: &str) -> Option<Vec<Step<'_>>> {
@@ -53,9 +55,10 @@ fn steps(path: &str) -> Option<Vec<Step<'_>>> {
             rest = &after[end + 2..];
         } else if let Some(after) = rest.strip_prefix('[') {
             let end = after.find(']')?;
-            steps.push(
-                after[..end].split_once('=').map_or(Step::Whole, |(key, value)| Step::Entry(key, value)),
-            );
+            steps.push(match after[..end].split_once('=') {
+                Some((key, value)) => Step::Entry(key, value),
+                None => after[..end].parse().map_or(Step::Order, Step::Place),
+            });
             rest = &after[end + 1..];
         } else {
             let after = rest.strip_prefix('.')?;
@@ -67,27 +70,46 @@ fn steps(path: &str) -> Option<Vec<Step<'_>>> {
     Some(steps)
 }
 
-/// Whether a set of fields has the one that the steps lead to, or one above it as a whole.
-fn owns(fields: &Value, steps: &[Step<'_>]) -> bool {
+/// Whether a set of fields has the one that the steps lead to, or one above it as a whole. `live` is the value that the
+/// set is about.
+fn owns(fields: &Value, live: Option<&Value>, steps: &[Step<'_>]) -> bool {
     let Some((step, rest)) = steps.split_first() else { return true };
     let Some(map) = fields.as_object() else { return false };
     // What is owned as a whole names nothing below it.
     if map.is_empty() {
         return true;
     }
-    match step {
-        Step::Key(key) => map.get(&format!("f:{key}")).is_some_and(|below| owns(below, rest)),
-        Step::Entry(key, value) => map.iter().any(|(name, below)| {
-            let entry = name.strip_prefix("k:").and_then(|text| serde_json::from_str::<Value>(text).ok());
-            let same = |entry: &Value| match &entry[*key] {
-                Value::String(text) => text == value,
-                Value::Null => false,
-                other => serde_json::from_str::<Value>(value).is_ok_and(|value| value == *other),
-            };
-            entry.as_ref().is_some_and(same) && owns(below, rest)
-        }),
-        Step::Whole => false,
+    let list = live.and_then(Value::as_array);
+    let entry = match step {
+        Step::Key(key) => {
+            let live = live.and_then(|live| live.get(key));
+            return map.get(&format!("f:{key}")).is_some_and(|below| owns(below, live, rest));
+        }
+        Step::Entry(key, value) => list.and_then(|list| list.iter().find(|entry| shows(&entry[*key], value))),
+        Step::Place(place) => list.and_then(|list| list.get(*place)),
+        Step::Order => None,
+    };
+    let Some(entry) = entry else { return false };
+    map.iter().any(|(name, below)| names(name, entry) && owns(below, Some(entry), rest))
+}
+
+/// Whether a path shows a value so.
+fn shows(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(value) => value == text,
+        Value::Null => false,
+        other => other.to_string() == text,
     }
+}
+
+/// Whether a set of fields means this entry of a list by the name: `k:` and the fields that tell it from others, which
+/// need not be the one that a path shows, or `v:` and the entry itself.
+fn names(name: &str, entry: &Value) -> bool {
+    let json = |text: &str| serde_json::from_str::<Value>(text).ok();
+    if let Some(Value::Object(keys)) = name.strip_prefix("k:").and_then(json) {
+        return keys.iter().all(|(key, value)| entry.get(key) == Some(value));
+    }
+    name.strip_prefix("v:").and_then(json).is_some_and(|value| value == *entry)
 }
 
 #[cfg(test)]
@@ -102,9 +124,25 @@ mod tests {
                 "f:replicas": {},
                 "f:containers": {"k:{\"name\":\"app\"}": {".": {}, "f:image": {}, "f:args": {}}},
                 "f:ports": {"k:{\"port\":80,\"protocol\":\"TCP\"}": {"f:name": {}}},
+                "f:mounts": {"k:{\"mountPath\":\"/tls\"}": {"f:readOnly": {}}},
+                "f:spread": {"k:{\"topologyKey\":\"zone\",\"whenUnsatisfiable\":\"DoNotSchedule\"}": {"f:maxSkew": {}}},
+                "f:finalizers": {"v:\"last\"": {}},
             },
         });
-        json!({"metadata": {"managedFields": [
+        let spec = json!({
+            "containers": [{"name": "agent", "image": "b"}, {"name": "app", "image": "a", "args": ["x", "y"]}],
+            "ports": [
+                {"name": "admin", "port": 80, "protocol": "UDP"},
+                {"name": "public", "port": 80, "protocol": "TCP"},
+            ],
+            "mounts": [{"name": "tls", "mountPath": "/tls", "readOnly": true}, {"name": "run", "mountPath": "/run"}],
+            "spread": [
+                {"topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "maxSkew": 1},
+                {"topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "maxSkew": 1},
+            ],
+            "finalizers": ["first", "last"],
+        });
+        json!({"spec": spec, "metadata": {"managedFields": [
             {"manager": "regions", "operation": "Apply", "fieldsV1": fields},
             {"manager": "kubectl-edit", "operation": "Update", "time": "2026-01-01T00:00:00Z", "fieldsV1": fields},
             {"manager": "other", "operation": "Update", "fieldsV1": {"f:data": {}}},
@@ -120,13 +158,27 @@ mod tests {
             ".metadata.annotations[\"a.b/c\"]",
             ".spec.containers[name=app].image",
             ".spec.containers[name=app].args[1]",
-            ".spec.ports[port=80].name",
+            ".spec.ports[name=public].name",
+            ".spec.mounts[name=tls].readOnly",
+            ".spec.spread[1].maxSkew",
+            ".spec.finalizers[1]",
         ] {
             assert_eq!(owned(path), ["kubectl-edit"], "{path}");
         }
         assert_eq!(owned(".data.key"), ["other"], "a whole map");
-        for path in [".spec.paused", ".spec.containers[name=agent].image", "", "[", "nonsense"] {
-            assert!(owned(path).is_empty() || path.is_empty(), "{path}");
+        for path in [
+            ".spec.paused",
+            ".spec.containers[name=agent].image",
+            ".spec.ports[name=admin].name",
+            ".spec.ports[name=gone].name",
+            ".spec.ports[order of name]",
+            ".spec.mounts[name=run].readOnly",
+            ".spec.spread[0].maxSkew",
+            ".spec.finalizers[0]",
+            "[",
+            "nonsense",
+        ] {
+            assert!(owned(path).is_empty(), "{path}");
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::charts::good;
 use crate::run;
-use crate::world::{ENVIRONMENT, World, contents, patch, records, writes};
+use crate::world::{ENVIRONMENT, World, contents, get, patch, records, writes};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "make test-regions"]
@@ -80,15 +80,7 @@ async fn what_a_cancelled_run_left_is_settled() {
     let before = (contents(&world.eu).await, contents(&world.us).await);
     world.run(&["promote", "--env", ENVIRONMENT, "--settle", "--yes"]).await.expect(0).says("no change");
 
-    let release = world.release(&good("1.1.0").with("image", "pending.invalid/service")).await;
-    let started = Instant::now();
-    let mut child = world.promotion(&release, &["--yes"]).spawn().unwrap();
-    let begun = async || records(&world.eu).await.len() == 2;
-    let begun = local_region::wait::wait_until("the second record", crate::world::SOON, begun);
-    run::meanwhile(&mut child, begun).await.unwrap();
-    child.kill().await.unwrap();
-    run::end(child, started).await;
-
+    left_half_done(&world).await;
     world.run(&["promote", "--env", ENVIRONMENT, "--settle", "--dry-run"]).await.expect(0).says("goes back");
     let ran =
         world.run(&["promote", "--env", ENVIRONMENT, "--settle", "--yes", "--lease", "2s"]).await.expect(3);
@@ -112,6 +104,9 @@ async fn drift_is_shown_field_by_field_with_whoever_changed_it() {
     diff().await.expect(0);
     let by_hand = json!({"data": {"greeting": "by hand", "region": null}});
     patch(&world.eu, "configmaps", "settings", "kubectl-edit", by_hand).await;
+    let mut ports = get(&world.eu, "services", "service").await.unwrap()["spec"]["ports"].take();
+    ports[0]["targetPort"] = json!(9000);
+    patch(&world.eu, "services", "service", "kubectl-edit", json!({"spec": {"ports": ports}})).await;
     world.us.call(http::Method::DELETE, "/api/v1/namespaces/meridian/services/service", None).await.unwrap();
     let before = (writes(&world.eu), writes(&world.us));
     let ran = diff().await.expect(6);
@@ -119,8 +114,36 @@ async fn drift_is_shown_field_by_field_with_whoever_changed_it() {
         .says(".data.greeting: release \"1.0.0\", live \"by hand\", by kubectl-edit at 2");
     ran.says(".data.region: release \"eu\", live none, taken away")
         .says("Service meridian/service is not there");
+    // The path shows the port's name; managedFields tell ports apart by number and protocol.
+    ran.says(".spec.ports[name=https].targetPort: release 8443, live 9000, by kubectl-edit at 2");
     let found = world.run(&["diff", "--env", ENVIRONMENT, "--output", "json"]).await.expect(6).json();
     let fields = found["regions"][0]["objects"][0]["fields"].as_array().unwrap();
     assert_eq!(fields[0]["owners"][0]["manager"], "kubectl-edit", "{fields:?}");
     assert_eq!(before, (writes(&world.eu), writes(&world.us)), "it writes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_promotion_that_was_killed_halfway_is_no_drift() {
+    let world = World::start().await;
+    world.promote(&world.release(&good("1.0.0")).await, &[]).await.expect(0);
+    left_half_done(&world).await;
+    let ran = world.run(&["diff", "--env", ENVIRONMENT]).await.expect(4);
+    ran.says("eu  release 2 1.1.0").says("is half applied: nothing is compared");
+    ran.says("regions promote --env production --settle").says("us  release 1 1.0.0").says("no drift");
+    let found = world.run(&["diff", "--env", ENVIRONMENT, "--output", "json"]).await.expect(4).json();
+    assert_eq!(found["regions"][0]["open"]["number"], 2);
+    assert_eq!(found["regions"][0]["objects"], json!([]));
+}
+
+/// Kills a promotion while wave one waits for pods that never start.
+async fn left_half_done(world: &World) {
+    let release = world.release(&good("1.1.0").with("image", "pending.invalid/service")).await;
+    let started = Instant::now();
+    let mut child = world.promotion(&release, &["--yes"]).spawn().unwrap();
+    let begun = async || records(&world.eu).await.len() == 2;
+    let begun = local_region::wait::wait_until("the second record", crate::world::SOON, begun);
+    run::meanwhile(&mut child, begun).await.unwrap();
+    child.kill().await.unwrap();
+    run::end(child, started).await;
 }
