@@ -81,10 +81,6 @@ Examples:
 Exit codes: 0 current or written · 2 a file cannot be read or written · 6 with --check: a file is not current")]
     Schema(schemas::Args),
     /// Promote a release to every region of an environment, wave by wave
-    #[command(after_help = "\
-Examples:
-  regions promote --env qa --release chart.tgz --dry-run
-  regions promote --env production --release oci://REPOSITORY@sha256:DIGEST --why 'ticket 1234'")]
     Promote(promote::Args),
     /// Go back, by hand, to what a region ran before
     Rollback(rollback::Args),
@@ -111,9 +107,6 @@ follows yet: run again · 5 another run is at work there")]
     /// Ask every region and the global entry from outside, as clients do
     Probe(probe::report::Args),
     /// Show what each region has run
-    #[command(after_help = "\
-Example:
-  regions history --env production")]
     History(history::Args),
     /// Show where a region is not what its release made of it, and who changed it
     Diff(drift::Args),
@@ -139,7 +132,9 @@ Exit codes: 0, or 4 when a region cannot be read, or 2 for usage and configurati
 Examples:
   source <(regions completions bash)
   regions completions zsh > ~/.zfunc/_regions
-  regions completions fish > ~/.config/fish/completions/regions.fish")]
+  regions completions fish > ~/.config/fish/completions/regions.fish
+
+Exit codes: 0 printed · 2 usage")]
     Completions(completions::Args),
 }
 
@@ -311,5 +306,36 @@ fn targets_of(catalogue: &Catalogue, environment: &Environment) -> targets::Envi
         gates: Limits::of(&environment.settings.bake, &environment.settings.gates),
         signers: environment.settings.signers.iter().flatten().filter_map(Signer::of).collect(),
         waves: waves.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_help_of_each_verb_has_an_example_and_its_exit_codes() {
+        fn look(command: &mut clap::Command, path: &str, lacking: &mut Vec<String>) {
+            let verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().into()).collect();
+            for verb in verbs.into_iter().filter(|verb| verb != "help") {
+                if let Some(command) = command.find_subcommand_mut(&verb) {
+                    look(command, &format!("{path} {verb}"), lacking);
+                }
+            }
+            if command.has_subcommands() {
+                return;
+            }
+            let help = command.render_long_help().to_string();
+            for wanted in [format!("\n  {path}"), "Exit codes:".to_owned()] {
+                if !help.contains(&wanted) {
+                    lacking.push(format!("{path}: {wanted:?}"));
+                }
+            }
+        }
+        let mut lacking = Vec::new();
+        look(&mut Cli::command(), "regions", &mut lacking);
+        assert!(lacking.is_empty(), "{lacking:#?}");
     }
 }

@@ -17,7 +17,12 @@ use crate::status::short;
 
 /// What to show.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Exit codes: 0, or 4 when a region cannot be read, or 2 for usage and configuration")]
+#[command(after_help = "\
+Examples:
+  regions history --env production
+  regions history --env production --region us-east4 --output json
+
+Exit codes: 0 shown · 4 a region cannot be read · 2 usage or configuration")]
 pub struct Args {
     /// Which regions
     #[command(flatten)]

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::config::Kubeconfig;
 use serde::Serialize;
 
-use super::door::{Door, Roots};
+use super::door::{Door, Roots, Server};
 use crate::cluster::{Cluster, access};
 use crate::print::columns;
 use crate::promote::FIRST_CALLS;
@@ -24,13 +24,22 @@ const ASKED: usize = 5;
 /// By how much a server's clock may differ from this one's.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);
 
+/// What the door to all regions is called.
+const ENTRY: &str = "entry";
+
 /// For how long a certificate must still hold.
 const HOLDS: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// What to ask, and how.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
+Examples:
+  regions probe --env production
+  regions probe --env production --region us-east4 --without-entry
+  regions probe --env production --by-name --output json
+
 Without --by-name, a region's address is read from its cluster, so that DNS can be told from the region itself.
+A region that is drained is well; an entry that leads to one is not.
 
 Exit codes: 0 all is well · 4 something is not · 2 usage or configuration")]
 pub struct Args {
@@ -126,7 +135,7 @@ pub async fn read(args: &Args, environment: &Environment) -> Result<Probe, Strin
     });
     let mut doors = join_all(regions).await;
     if !args.without_entry {
-        doors.push(found("entry", &environment.domain, args.entry, &roots, &environment.name).await);
+        doors.push(found(ENTRY, &environment.domain, args.entry, &roots, &environment.name).await);
     }
     Ok(Probe { environment: environment.name.clone(), doors })
 }
@@ -173,14 +182,7 @@ async fn found(
                 took.push(answered.took);
                 found.certificate_end = answered.certificate_end.or(found.certificate_end);
                 found.clock_ahead_s = answered.ahead.map(|ahead| ahead.as_secs_f64()).or(found.clock_ahead_s);
-                let server = answered.value;
-                if environment != server.environment {
-                    found.problems.push(format!("it is answered by the environment {}", server.environment));
-                }
-                if name != "entry" && server.region != name {
-                    found.problems.push(format!("it is answered by the region {}", server.region));
-                }
-                (found.region, found.release) = (Some(server.region), server.release.or(found.release));
+                found.answered(answered.value, environment);
             }
             Err(why) => found.problems.push(why),
         }
@@ -191,21 +193,51 @@ async fn found(
         Ok(status) => found.traffic = Some(status),
         Err(why) => found.problems.push(why),
     }
-    let now = Timestamp::now();
-    if let Some(end) = found.certificate_end {
-        let left = end.duration_since(now);
-        found.certificate_days = Some(left.as_hours().div_euclid(24));
-        if left < HOLDS {
-            found.problems.push(format!("its certificate ends at {end:.0}; rotate the secret tls"));
-        }
-    }
-    if let Some(ahead) = found.clock_ahead_s
-        && ahead.abs() > SKEW.as_secs_f64()
-    {
-        found.problems.push(format!("its clock, or this machine's, is off by {ahead:.0} s"));
-    }
-    found.problems.dedup();
+    found.judge(Timestamp::now());
     found
+}
+
+impl Found {
+    /// Notes who answered, and whether it is not who should.
+    fn answered(&mut self, server: Server, environment: &str) {
+        if server.environment != environment {
+            self.problems.push(format!("it is answered by the environment {}", server.environment));
+        }
+        if self.door != ENTRY && server.region != self.door {
+            self.problems.push(format!("it is answered by the region {}", server.region));
+        }
+        self.region = Some(server.region);
+        self.release = server.release.or(self.release.take());
+    }
+
+    /// Says what is not well of all that was found.
+    fn judge(&mut self, now: Timestamp) {
+        match self.traffic {
+            // A region that is drained is meant to be.
+            None | Some(200) => {}
+            Some(503) if self.door != ENTRY => {}
+            Some(503) => self.problems.push(
+                "GET /trafficz answers 503: DNS leads to a region that is drained; restore one, or wait until DNS has followed"
+                    .into(),
+            ),
+            Some(status) => self.problems.push(format!(
+                "GET /trafficz answers {status}, neither 200 nor 503: the entry leaves out who answers so; look at its pods"
+            )),
+        }
+        if let Some(end) = self.certificate_end {
+            let left = end.duration_since(now);
+            self.certificate_days = Some(left.as_hours().div_euclid(24));
+            if left < HOLDS {
+                self.problems.push(format!("its certificate ends at {end:.0}; rotate the secret tls"));
+            }
+        }
+        if let Some(ahead) = self.clock_ahead_s
+            && ahead.abs() > SKEW.as_secs_f64()
+        {
+            self.problems.push(format!("its clock, or this machine's, is off by {ahead:.0} s"));
+        }
+        self.problems.dedup();
+    }
 }
 
 impl Probe {
@@ -245,5 +277,82 @@ impl Probe {
             text = format!("{text}\n{below}");
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a door is said to have wrong with it, once all was found.
+    fn problems(door: &str, change: impl FnOnce(&mut Found)) -> Vec<String> {
+        let mut found = nothing(door, "eu.example.com");
+        found.traffic = Some(200);
+        change(&mut found);
+        found.judge(Timestamp::UNIX_EPOCH);
+        let said = found.problems.clone();
+        let code = Probe { environment: "qa".into(), doors: vec![found] }.code();
+        assert_eq!(code == 0, said.is_empty(), "{code}: {said:?}");
+        said
+    }
+
+    fn server(environment: &str, region: &str) -> Server {
+        Server { environment: environment.into(), region: region.into(), pod: "one".into(), release: None }
+    }
+
+    fn ends_in(hours: i64) -> Option<Timestamp> {
+        Timestamp::UNIX_EPOCH.checked_add(SignedDuration::from_hours(hours)).ok()
+    }
+
+    #[test]
+    fn a_region_that_is_drained_is_well() {
+        assert!(problems("eu", |found| found.traffic = Some(503)).is_empty());
+    }
+
+    #[test]
+    fn an_entry_that_leads_to_a_drained_region_is_not_well() {
+        let said = problems(ENTRY, |found| found.traffic = Some(503));
+        assert!(said[0].contains("DNS leads to a region that is drained"), "{said:?}");
+    }
+
+    #[test]
+    fn any_other_status_is_a_problem_at_each_door() {
+        for (door, status) in [("eu", 404), ("eu", 500), (ENTRY, 404), (ENTRY, 500)] {
+            let said = problems(door, |found| found.traffic = Some(status));
+            let wanted = format!("GET /trafficz answers {status}, neither 200 nor 503");
+            assert!(said[0].starts_with(&wanted), "{door}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_may_differ_by_a_few_seconds() {
+        for ahead in [5.0, -5.0] {
+            assert!(problems("eu", |found| found.clock_ahead_s = Some(ahead)).is_empty());
+        }
+        let said = problems("eu", |found| found.clock_ahead_s = Some(-30.0));
+        assert_eq!(said, ["its clock, or this machine's, is off by -30 s"]);
+    }
+
+    #[test]
+    fn a_certificate_must_hold_for_a_week() {
+        assert!(problems("eu", |found| found.certificate_end = ends_in(168)).is_empty());
+        let said = problems("eu", |found| found.certificate_end = ends_in(167));
+        assert_eq!(said, ["its certificate ends at 1970-01-07T23:00:00Z; rotate the secret tls"]);
+    }
+
+    #[test]
+    fn another_region_is_a_problem_behind_a_regions_name_alone() {
+        let said = problems("eu", |found| found.answered(server("qa", "us"), "qa"));
+        assert_eq!(said, ["it is answered by the region us"]);
+        assert!(problems(ENTRY, |found| found.answered(server("qa", "us"), "qa")).is_empty());
+    }
+
+    #[test]
+    fn another_environment_is_a_problem_however_often_it_answers() {
+        let said = problems(ENTRY, |found| {
+            found.answered(server("staging", "eu"), "qa");
+            found.answered(server("staging", "eu"), "qa");
+        });
+        assert_eq!(said, ["it is answered by the environment staging"]);
     }
 }

@@ -11,6 +11,10 @@ use crate::vault::secrets::Vaults;
 
 /// What each ending means for this verb.
 const ENDINGS: &str = "\
+Examples:
+  regions promote --env qa --release chart.tgz --dry-run
+  regions promote --env production --release oci://REPOSITORY@sha256:DIGEST --why 'ticket 1234'
+
 Exit codes:
   0  every region runs the release, and every gate has passed (or --dry-run, or --settle with nothing to undo)
   1  refused: nothing was changed in any region

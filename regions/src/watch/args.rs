@@ -12,6 +12,10 @@ app.kubernetes.io/name=service. With --agents it watches the machines that a fil
   [{\"name\": \"eu-1\", \"agent\": \"http://10.0.0.1:9091\", \"admin\": \"http://10.0.0.1:9090\",
     \"public\": \"https://10.0.0.1:8443\"}]
 
+Example:
+  regions watch --env production --region us-east4 --secrets config,tls,signing-keys,clients \\
+      --vault-address https://vault:8200 --vault-ca vault-ca.pem --vault-token-file watcher.token --agents agents.json
+
 Exit codes: 0 ended by a signal · 1 it cannot listen · 2 usage or configuration";
 
 /// Which region is watched, and how.

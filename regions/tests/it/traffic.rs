@@ -228,6 +228,8 @@ async fn regions_are_probed_from_outside() {
     })
     .await
     .unwrap();
+    let entry = format!("127.0.0.1:{}", world.eu_front().port());
+    probe(&["--entry", &entry]).await.expect(4).says("entry: GET /trafficz answers 503");
     // A stranger's certificate is not taken.
     let ran = world.run(&["probe", "--env", ENVIRONMENT, "--without-entry"]).await.expect(4);
     ran.says("eu: ");
