@@ -29,7 +29,7 @@ READ = {
     "domain": ("another.example", {"Deployment"}),
     "range": ("10.12.0.0/14", {"NetworkPolicy"}),
     "gates.error_ratio": (0.02, {"Rules"}),
-    "gates.latency_p99": ("251ms", {"Rules"}),
+    "gates.latency_p99": ("500ms", {"Rules"}),
     "ceilings.token_life": ("59m", {"Deployment"}),
     "ceilings.jwks_max_age": ("59m", {"Deployment"}),
     "ceilings.leeway": ("59s", {"Deployment"}),

@@ -70,8 +70,8 @@ impl Route {
 /// The status codes that this service answers with; the last stands for any other.
 const CODES: [&str; 11] = ["200", "304", "400", "401", "404", "405", "408", "413", "500", "503", "other"];
 
-/// The upper bounds of the latency buckets, in seconds. The gates of a release read them, so a usual limit
-/// (5 ms to 1 s) is a bound and needs no interpolation.
+/// The upper bounds of the latency buckets, in seconds. The gates of a release read them and interpolate nothing, so the
+/// catalogue takes no other limit (`LATENCY_BOUNDS` of `regions`).
 const LATENCY: [f64; 14] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 

@@ -47,7 +47,7 @@ def environment(chance, waves, schemas):
         f"domain: {name(chance, 20)}.{word(chance)}",
         f"waves: [{', '.join(waves)}]",
         f"bake: {{ time: {chance.randint(1, 24)}h, samples: {chance.randint(1, 10**9)} }}",
-        f"gates: {{ error_ratio: 0.{chance.randint(1, 999):03}, latency_p99: {chance.randint(1, 60000)}ms"
+        f"gates: {{ error_ratio: 0.{chance.randint(1, 999):03}, latency_p99: {chance.choice([1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500])}ms"
         f"{chance.choice(['', f', client_error_shift: 0.{chance.randint(1, 999):03}'])} }}",
         f"ceilings: {{ token_life: {life}s, jwks_max_age: {chance.randint(1, life)}s, "
         f"leeway: {chance.randint(1, min(300, life - 1))}s, skew: {chance.randint(1, min(300, life - 1))}s }}",

@@ -78,7 +78,8 @@ pub struct Gates {
     /// Share of requests that fail, between 0 and 1.
     #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub error_ratio: f64,
-    /// Time within which 99 of 100 requests are answered, 1ms to 1m.
+    /// Time within which 99 of 100 requests are answered, one of those up to which the service counts answers: 1ms, 5ms,
+    /// 10ms, 25ms, 50ms, 100ms, 250ms, 500ms, 1s or 2500ms.
     pub latency_p99: Duration,
     /// By how much the share of answers from 400 to 499 may be over the former release's, between 0 and 1; 0.05 where
     /// absent.

@@ -312,7 +312,10 @@ broken! {
         "production/_environment.yaml:15: freezes[0].why: found ` `; allowed a reason in one line, at most 200 characters",
     ];
     latency_too_long: [(ENVIRONMENT, "latency_p99: 250ms", "latency_p99: 2m")] => [
-        "production/_environment.yaml:7: gates.latency_p99: found `2m`; allowed 1ms to 1m",
+        "production/_environment.yaml:7: gates.latency_p99: found `2m`; allowed 2500ms at most: the service counts answers by no longer time",
+    ];
+    latency_between_bounds: [(ENVIRONMENT, "latency_p99: 250ms", "latency_p99: 300ms")] => [
+        "production/_environment.yaml:7: gates.latency_p99: found `300ms`; allowed 250ms or 500ms: the service counts answers by these times and none between",
     ];
     jwks_older_than_tokens: [(ENVIRONMENT, "jwks_max_age: 5m", "jwks_max_age: 2h")] => [
         "production/_environment.yaml:8: ceilings.jwks_max_age: found `2h`; allowed 1ms to 1h (token_life)",

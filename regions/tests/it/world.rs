@@ -68,7 +68,7 @@ impl World {
         );
         self.catalogue = own;
         self.edit("_environment.yaml", "bake: { time: 5s, samples: 100 }", "bake: { time: 1s, samples: 4 }");
-        self.edit("_environment.yaml", "latency_p99: 250ms", &format!("latency_p99: {LIMIT}s"));
+        self.edit("_environment.yaml", "latency_p99: 250ms", &format!("latency_p99: {LIMIT}ms"));
         for (region, front) in ["eu", "us"].into_iter().zip(&self.fronts) {
             let file = self.catalogue.join(ENVIRONMENT).join(format!("{region}.yaml"));
             let text = std::fs::read_to_string(&file).unwrap();

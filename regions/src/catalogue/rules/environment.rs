@@ -18,6 +18,10 @@ const FIXED: [(&str, SecretKind); 4] = [
     ("signing-keys", SecretKind::Keyset),
 ];
 
+/// In milliseconds, the bounds of the service's latency buckets (`LATENCY` of `service/src/metrics.rs`) that a duration can
+/// say. Of any other time nobody can tell how many answers took longer.
+const LATENCY_BOUNDS: [u64; 10] = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500];
+
 const DAY: Time = Time::from_secs(24 * 3600);
 const MINUTE: Time = Time::from_secs(60);
 
@@ -34,6 +38,7 @@ pub(super) fn check(environment: &EnvironmentDraft, problems: &mut Vec<Problem>)
     let Some(own) = &environment.own else { return };
     times(own, problems);
     secrets(own, problems);
+    latency(own, problems);
     waves(environment, own, problems);
     freezes(own, problems);
     if let Some((Workload { min, max, .. }, _)) = own.get("workload").right()
@@ -62,9 +67,6 @@ fn times(own: &Draft, problems: &mut Vec<Problem>) {
     if let Some((Bake { time, .. }, _)) = own.get("bake").right() {
         within(["bake", "time"], time, Time::from_secs(1), DAY, "");
     }
-    if let Some((Gates { latency_p99, .. }, _)) = own.get("gates").right() {
-        within(["gates", "latency_p99"], latency_p99, instant, MINUTE, "");
-    }
     if let Some((Ceilings { token_life, jwks_max_age, leeway, skew }, _)) = own.get("ceilings").right() {
         within(["ceilings", "token_life"], token_life, Time::from_secs(1), DAY, "");
         // A key verifies for as long as a JWKS that holds it may be cached; a token must not outlive that twice.
@@ -76,6 +78,28 @@ fn times(own: &Draft, problems: &mut Vec<Problem>) {
             within(["ceilings", key], given, instant, most, is);
         }
     }
+}
+
+/// The gates can judge nothing but what the pods' latency buckets tell.
+fn latency(own: &Draft, problems: &mut Vec<Problem>) {
+    let Some((Gates { latency_p99, .. }, _)) = own.get("gates").right() else { return };
+    let given = latency_p99.get();
+    let bounds = LATENCY_BOUNDS.map(Time::from_millis);
+    if bounds.contains(&given) {
+        return;
+    }
+    let below = bounds.into_iter().rev().find(|bound| *bound < given).map(Duration::from);
+    let above = bounds.into_iter().find(|bound| *bound > given).map(Duration::from);
+    let allowed = match (below, above) {
+        (Some(below), Some(above)) => {
+            format!("{below} or {above}: the service counts answers by these times and none between")
+        }
+        (Some(most), None) => format!("{most} at most: the service counts answers by no longer time"),
+        // No duration is as short as that.
+        (None, _) => return,
+    };
+    let place = own.place(&["gates", "latency_p99"]);
+    problems.push(Problem::new(place, "gates.latency_p99", quoted(&latency_p99.to_string()), allowed));
 }
 
 /// Each freeze is of days that there are, and ends after it begins.
@@ -162,4 +186,24 @@ fn waves(environment: &EnvironmentDraft, own: &Draft, problems: &mut Vec<Problem
 /// A value as the file says it.
 fn shown(value: impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bounds_are_those_of_the_services_buckets_that_a_duration_can_say() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../service/src/metrics.rs");
+        let source = std::fs::read_to_string(file).unwrap();
+        let (_, list) = source.split_once("const LATENCY: ").unwrap();
+        let (_, list) = list.split_once('=').unwrap();
+        let (list, _) = list.trim_start().trim_start_matches('[').split_once(']').unwrap();
+        let bounds = list.split(',').map(|bound| bound.trim().parse::<f64>().unwrap() * 1000.0);
+        let said: Vec<u64> = bounds
+            .filter(|bound| *bound >= 1.0 && (bound - bound.round()).abs() < 1e-9)
+            .map(|bound| bound.round() as u64)
+            .collect();
+        assert_eq!(said, LATENCY_BOUNDS);
+    }
 }
