@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::args::{Args, How};
 use super::prepare::{Chart, Common, Prepared, Refusal, prepare};
-use super::report::{Ending, RegionState, Report, chain, describe};
+use super::report::{Ending, RegionState, Report, chain, describe, left_out};
 use super::targets::Environment;
 use super::{FIRST_CALLS, limits, needed};
 use crate::cluster::{Cluster, access};
@@ -61,6 +61,7 @@ pub(super) fn told(
             Ok(found) => {
                 own.kubernetes = Some(found.kubernetes.clone());
                 own.changes.clone_from(&found.plan.changes);
+                own.skipped.clone_from(&found.skipped);
                 own.state = if found.plan.writes() { RegionState::Planned } else { RegionState::NoChange };
                 prepared.push(found);
             }
@@ -70,8 +71,9 @@ pub(super) fn told(
             }
         }
     }
-    let credentials: Vec<Credential> = prepared.iter().flat_map(|one| one.credentials.clone()).collect();
-    let ending = refusal::ending(&credentials, Timestamp::now(), needed(environment));
+    let now = Timestamp::now();
+    let ending: Vec<refusal::Refusal> =
+        prepared.iter().flat_map(|one| refusal::ending(&one.credentials, now, one.needed)).collect();
     // Where nothing is to be done, nothing speaks against it.
     let to_do = prepared.iter().any(|one| one.plan.writes() || one.is_open) || !refusals.is_empty();
     if to_do {
@@ -136,7 +138,8 @@ pub(super) fn common(
     };
     let provenance = Provenance { who: String::new(), why, build };
     let (issuer, domain) = (environment.issuer(), environment.domain.clone());
-    Ok(Common { kubeconfig, vault, roots, issuer, domain, provenance })
+    let needed = needed(environment, how);
+    Ok(Common { kubeconfig, vault, roots, issuer, domain, provenance, needed })
 }
 
 /// What speaks against it in no single region.
@@ -201,6 +204,9 @@ fn show(environment: &Environment, report: &Report, prepared: &[Prepared]) {
                 let _ = writeln!(out, "    its fence does not hold before this release brings its policy");
             }
         }
+    }
+    if prepared.iter().any(|one| one.plan.writes() || one.is_open) {
+        let _ = write!(out, "{}", left_out(&report.regions));
     }
 }
 

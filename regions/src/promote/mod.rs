@@ -53,10 +53,6 @@ pub(crate) const FIRST_CALLS: Patience = Patience { call: Duration::from_secs(5)
 /// How long states are borne that may pass by themselves, a lack of nodes aside.
 pub(crate) const DOUBTFUL: Duration = Duration::from_secs(15);
 
-/// What a wave takes beside its bake, and what the undo of all takes, as far as credentials are concerned.
-const ROLLOUT: Duration = Duration::from_secs(300);
-const UNDO: Duration = Duration::from_secs(300);
-
 /// Promotes. Progress goes to standard error, the plan (unless `quiet`) to standard output.
 ///
 /// Once `stop` is true, the write in flight is ended and no other is begun.
@@ -134,7 +130,7 @@ impl Course<'_> {
         let credentials: Vec<refusal::Credential> =
             prepared.iter().flat_map(|prepared| prepared.credentials.clone()).collect();
         let may_begin = || {
-            let ending = refusal::ending(&credentials, Timestamp::now(), needed(self.environment));
+            let ending = refusal::ending(&credentials, Timestamp::now(), needed(self.environment, self.how));
             ending.first().map_or(Ok(()), |refusal| Err(refusal.to_string()))
         };
         let former = prepared.iter().find_map(|prepared| prepared.former.clone());
@@ -164,9 +160,11 @@ impl Course<'_> {
     }
 }
 
-/// How long credentials are needed from the begin of a wave.
-fn needed(environment: &Environment) -> SignedDuration {
-    SignedDuration::try_from(environment.gates.time + ROLLOUT + UNDO).unwrap_or(SignedDuration::MAX)
+/// How long credentials are needed from the begin of a wave: until its pods are ready, while they bake, and until those
+/// of the former release are ready again.
+fn needed(environment: &Environment, how: &args::How) -> SignedDuration {
+    let needed = environment.gates.time.saturating_add(how.timeout.saturating_mul(2));
+    SignedDuration::try_from(needed).unwrap_or(SignedDuration::MAX)
 }
 
 /// Bounds of a wait for readiness.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::config::Kubeconfig;
 use zeroize::Zeroizing;
 
 use super::carry::Work;
 use super::live::{Live, Outside};
+use super::report::Skipped;
 use super::targets::Target;
 use super::{CALLS, FIRST_CALLS};
 use crate::cluster::error::{Cause, ClusterError};
@@ -120,6 +121,10 @@ pub(super) struct Prepared {
     pub is_fenced: bool,
     /// Credentials that end.
     pub credentials: Vec<Credential>,
+    /// For how long they are needed.
+    pub needed: SignedDuration,
+    /// What is not looked at.
+    pub skipped: Vec<Skipped>,
 }
 
 /// A release, and what renders it.
@@ -144,6 +149,8 @@ pub(super) struct Common {
     pub domain: String,
     /// Why, and from which build.
     pub provenance: Provenance,
+    /// For how long credentials are needed.
+    pub needed: SignedDuration,
 }
 
 /// A region that answers.
@@ -261,6 +268,9 @@ async fn planned(
     let credentials = ends::of(&common.kubeconfig, &target.context)
         .into_iter()
         .map(|(what, ends)| Credential { region: region.clone(), what, ends });
+    let skipped =
+        [(Skipped::Secrets, common.vault.is_none()), (Skipped::Tokens, secret.is_none() && !what.is_back)];
+    let skipped = skipped.into_iter().filter_map(|(what, is_skipped)| is_skipped.then_some(what)).collect();
     let live = Live::new(cluster.patient(CALLS), target.watcher.clone(), outside, secret);
     // A way back is open to a region whose watcher is away, too.
     if !what.is_back && snapshot.records.iter().any(|stored| stored.record.state == State::Applied) {
@@ -273,7 +283,8 @@ async fn planned(
     let is_open = newest.is_some_and(|record| record.state.is_open());
     let work = Work { objects, wanted, contents: what.contents, shown: plan.changes.clone() };
     let credentials = credentials.collect();
-    Ok(Prepared { live, kubernetes, plan, work, former, is_open, is_fenced, credentials })
+    let needed = common.needed;
+    Ok(Prepared { live, kubernetes, plan, work, former, is_open, is_fenced, credentials, needed, skipped })
 }
 
 /// What Helm makes of the release for this region, as text and as objects with this tool's marks.

@@ -18,6 +18,8 @@ use crate::plan::gate::{Breach, Reading};
 use crate::plan::promotion::{End, Standing};
 use crate::plan::readiness::Pods;
 use crate::plan::record::Release;
+use crate::plan::vault::MOUNT;
+use crate::vault::secrets::PROBE;
 
 /// The whole promotion.
 #[derive(Debug, Serialize)]
@@ -104,6 +106,9 @@ pub struct RegionReport {
     pub kubernetes: Option<String>,
     /// What differed before.
     pub changes: Vec<Change>,
+    /// What nobody looks at there, for want of an identity.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skipped>,
     /// Its pods at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pods: Option<Pods>,
@@ -122,6 +127,16 @@ pub struct RegionReport {
     /// Seconds from the first write of this run to where the region stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_s: Option<f64>,
+}
+
+/// What a promotion leaves out in a region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Skipped {
+    /// Whether its Vault has what the release needs: no Vault is asked.
+    Secrets,
+    /// Own transactions with tokens: the secret of the client that they are made as is not known.
+    Tokens,
 }
 
 /// How far a region came.
@@ -176,6 +191,7 @@ impl Report {
             state: RegionState::Untouched,
             kubernetes: None,
             changes: Vec::new(),
+            skipped: Vec::new(),
             pods: None,
             gates: Vec::new(),
             breaches: Vec::new(),
@@ -339,6 +355,29 @@ fn named(region: &str, text: &str) -> String {
     if text.starts_with(&format!("{region}: ")) { text.to_owned() } else { format!("{region}: {text}") }
 }
 
+/// What is left out, for people: once where no Vault is asked, by region where a Vault lacks something.
+pub(super) fn left_out(regions: &[RegionReport]) -> String {
+    let lacks = |what| regions.iter().filter(move |region| region.skipped.contains(&what));
+    let mut text = String::new();
+    if lacks(Skipped::Secrets).next().is_some() {
+        text.push_str(
+            "Vault is not asked whether it has what the release needs: give --vault-ca with --vault-jwt-file or \
+             --vault-token\n",
+        );
+        if lacks(Skipped::Tokens).next().is_some() {
+            text.push_str("no client of its own is known, so no tokens are asked for while it bakes\n");
+        }
+        return text;
+    }
+    for RegionReport { region, .. } in lacks(Skipped::Tokens) {
+        let _ = writeln!(
+            text,
+            "{region}: its Vault has no secret at {MOUNT}/{PROBE}, so no tokens are asked for while it bakes"
+        );
+    }
+    text
+}
+
 /// A region's plan for people: one line, then the diff.
 pub(super) fn describe(region: &str, kubernetes: &str, plan: &Plan) -> String {
     let count = |kind| plan.changes.iter().filter(|change| change.kind == kind).count();
@@ -379,4 +418,54 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(name: &str, skipped: &[Skipped]) -> RegionReport {
+        RegionReport {
+            region: name.into(),
+            wave: "first".into(),
+            state: RegionState::Planned,
+            kubernetes: None,
+            changes: Vec::new(),
+            skipped: skipped.to_vec(),
+            pods: None,
+            gates: Vec::new(),
+            breaches: Vec::new(),
+            error: None,
+            last_failure: None,
+            after_s: None,
+        }
+    }
+
+    #[test]
+    fn what_no_vault_is_asked_is_said_once() {
+        let both = [Skipped::Secrets, Skipped::Tokens];
+        let text = left_out(&[region("eu", &both), region("us", &both)]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(
+            lines[0].starts_with("Vault is not asked") && lines[0].contains("--vault-jwt-file"),
+            "{text}"
+        );
+        assert_eq!(lines[1], "no client of its own is known, so no tokens are asked for while it bakes");
+    }
+
+    #[test]
+    fn what_bakes_nowhere_lacks_no_tokens() {
+        let text = left_out(&[region("eu", &[Skipped::Secrets])]);
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_vault_without_the_probes_secret_is_named_by_its_region() {
+        let text = left_out(&[region("eu", &[]), region("us", &[Skipped::Tokens])]);
+        assert_eq!(
+            text,
+            "us: its Vault has no secret at kv/client/probe, so no tokens are asked for while it bakes\n"
+        );
+    }
 }

@@ -90,6 +90,7 @@ mod tests {
             state,
             kubernetes: None,
             changes: Vec::new(),
+            skipped: Vec::new(),
             pods: (state == RegionState::Undone).then_some(Pods { ready: 2, desired: 2 }),
             gates: if error.is_some() {
                 vec![failed.clone(), reading(Gate::Transactions, 3, 60)]

@@ -19,7 +19,7 @@ use crate::wipe::wipe;
 const ROLE: &str = "promoter";
 
 /// Where the secret of the client is that own transactions are made as.
-const PROBE: &str = "client/probe";
+pub const PROBE: &str = "client/probe";
 
 /// What a promoter whom a Vault denies something is told.
 const DENIED: &str =

@@ -161,13 +161,12 @@ async fn credentials_that_end_before_a_wave_and_its_undo_may() {
         config.context_via(US, &world.us, world.us.address(), &token).write(&world.kubeconfig).unwrap();
     };
 
-    // The bake of 1 s, a rollout and an undo of 5 min each: one second more than it lives.
-    for_seconds(600).await;
+    // The bake of 1 s, and 10 min for the rollout and for the undo, as --timeout has it: one second more than it lives.
+    for_seconds(1200).await;
     let ran = world.promote(&release, &[]).await.expect(1);
     ran.says("us: the token of context meridian-production-us ends at").says("get a new one, then run again");
     ran.says("nothing was changed in production");
     assert_eq!((writes(&world.eu), contents(&world.us).await), (vec![], vec![]));
 
-    for_seconds(3600).await;
-    world.promote(&release, &[]).await.expect(0);
+    world.promote(&release, &["--timeout", "5m"]).await.expect(0);
 }

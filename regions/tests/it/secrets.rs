@@ -109,7 +109,32 @@ async fn what_vault_cannot_deliver_is_told_before_anything_is_written() {
     for secret in ["tls", "clients"] {
         secrets.admin.put("kv", &format!("service/{secret}"), &json!({"value": CANARY}), None).await.unwrap();
     }
-    secrets.promote_as("meridian").await.expect(0).says("eu: applied").says("us: applied");
+    let ran = secrets.promote_as("meridian").await.expect(0);
+    ran.says("eu: applied").says("us: applied").says_not("is not asked").says_not("no tokens");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn what_is_not_looked_at_without_an_identity_is_said_in_the_plan() {
+    let world = World::start().await;
+    let release = world.release(&good("1.0.0")).await;
+    let ran = world.promote(&release, &["--dry-run"]).await.expect(0);
+    ran.says(
+        "Vault is not asked whether it has what the release needs: give --vault-ca with --vault-jwt-file",
+    );
+    ran.says("no client of its own is known, so no tokens are asked for while it bakes");
+    let found = world.promote(&release, &["--dry-run", "--output", "json"]).await.expect(0).json();
+    assert_eq!(found["regions"][0]["skipped"], json!(["secrets", "tokens"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_vault_without_the_clients_secret_is_said_in_the_plan() {
+    let secrets = Secrets::start().await;
+    secrets.admin.remove("kv", "client/probe").await.unwrap();
+    let ran = secrets.promote_as("meridian").await.expect(0);
+    ran.says("eu: its Vault has no secret at kv/client/probe, so no tokens are asked for while it bakes");
+    ran.says_not("Vault is not asked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
