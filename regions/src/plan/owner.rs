@@ -98,7 +98,7 @@ fn shows(value: &Value, text: &str) -> bool {
     match value {
         Value::String(value) => value == text,
         Value::Null => false,
-        other => other.to_string() == text,
+        other => serde_json::from_str::<Value>(text).is_ok_and(|value| value == *other),
     }
 }
 
