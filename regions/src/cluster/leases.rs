@@ -96,7 +96,10 @@ fn read(lease: &Value) -> Lease {
     Lease {
         holder: text("/spec/holderIdentity"),
         renewed: text("/spec/renewTime"),
-        seconds: lease["spec"]["leaseDurationSeconds"].as_u64().and_then(|all| all.try_into().ok()).unwrap_or(0),
+        seconds: lease["spec"]["leaseDurationSeconds"]
+            .as_u64()
+            .and_then(|all| all.try_into().ok())
+            .unwrap_or(0),
         transitions: lease["spec"]["leaseTransitions"].as_u64().unwrap_or(0),
         version: text("/metadata/resourceVersion"),
     }

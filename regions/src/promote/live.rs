@@ -152,7 +152,8 @@ fn former(sets: &[ReplicaSet]) -> BTreeSet<&str> {
     let old = |set: &&ReplicaSet| {
         // The controller has not numbered one yet that it has just made.
         let revision = revision(set);
-        revision > 0 && newest.get(owner(&set.metadata).unwrap_or_default()).is_some_and(|most| revision < *most)
+        revision > 0
+            && newest.get(owner(&set.metadata).unwrap_or_default()).is_some_and(|most| revision < *most)
     };
     sets.iter().filter(old).filter_map(|set| set.metadata.uid.as_deref()).collect()
 }

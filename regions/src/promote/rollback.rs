@@ -96,7 +96,8 @@ pub async fn run(args: &Args, environment: &Environment, quiet: bool, stop: watc
     // What ran there needs no new proof, and whoever goes back is in a hurry: all regions at once.
     let gates = Gates { time: Duration::ZERO, samples: 0, ..environment.gates.clone() };
     let places = vec![("back".to_owned(), (0..prepared.len()).collect())];
-    let course = Course { environment, how: &args.how, aim: Aim::Back { all: args.region.is_empty() }, gates, places };
+    let course =
+        Course { environment, how: &args.how, aim: Aim::Back { all: args.region.is_empty() }, gates, places };
     course.run(prepared, &mut report, stop, &progress).await;
     report.next = Some(match report.outcome {
         Ending::Done | Ending::NoChange => format!("regions status --env {}", environment.name),

@@ -289,7 +289,10 @@ fn what_a_region_showed_before_its_turn_speaks_neither_for_the_release_nor_again
     let failing = |waited_for: u32| {
         let (mut watch, former) = waited(waited_for, fine(0));
         watch.begins();
-        watch.look(&Sample { pods: former.pods(), own: Own { made: 6, failed: 6, slow: 0 } }, Counts::default());
+        watch.look(
+            &Sample { pods: former.pods(), own: Own { made: 6, failed: 6, slow: 0 } },
+            Counts::default(),
+        );
         watch.ready();
         (1..).find(|round| {
             let own = Own { made: 6, failed: u64::from(round % 4 == 0), slow: 0 };

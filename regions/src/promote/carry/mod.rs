@@ -190,8 +190,8 @@ pub async fn carry<R: Region>(job: &Job<'_, R>, stop: watch::Receiver<bool>, pro
             Outcome::Locked(why, carry.fates())
         }
     };
-    for (place, hold) in &*holds.borrow() {
-        lock::give_back(&job.regions[*place], hold, &job.holder).await;
+    for (place, hold) in holds.take() {
+        lock::give_back(&job.regions[place], &hold, &job.holder).await;
     }
     outcome
 }
