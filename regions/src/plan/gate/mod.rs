@@ -29,6 +29,10 @@ pub const FALSE_ALARMS: f64 = 1e-3;
 /// Answers of the former release from which it is compared with.
 const COMPARED: u64 = 50;
 
+/// Answers since this began from which they alone tell what the former release is like: an incident of last week that its
+/// pods have counted is no measure of today.
+const RECENT: u64 = 500;
+
 /// What is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -236,15 +240,21 @@ impl Watch {
 
     fn reading(&self, place: usize, gate: Gate) -> Reading {
         let (bad, total) = self.evidence[place].seen();
-        let former = of(gate, &self.before);
+        let former = self.former(gate);
         let former = if former.1 > 0 { former } else { of(gate, &self.beside) };
         Reading { gate, bad, total, limit: self.limit[place].or_else(|| self.borne(gate)), former }
+    }
+
+    /// What the former release's pods have counted here.
+    fn former(&self, gate: Gate) -> (u64, u64) {
+        let recent = of(gate, &self.old_since);
+        if recent.1 >= RECENT { recent } else { of(gate, &self.before) }
     }
 
     /// The share that is borne. Where the former release is over the limit itself, here or elsewhere, the new one
     /// must be worse: what befalls both is not the release's fault.
     fn borne(&self, gate: Gate) -> Option<f64> {
-        let former = [of(gate, &self.before), of(gate, &self.beside)];
+        let former = [self.former(gate), of(gate, &self.beside)];
         let known = former.into_iter().filter(|(_, total)| *total >= COMPARED);
         let mut known = known.map(|(bad, total)| between(bad, total, self.alpha / 2.0));
         let borne = match gate {

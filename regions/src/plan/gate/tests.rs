@@ -209,6 +209,31 @@ fn what_the_former_release_does_as_well_is_not_the_new_ones_fault() {
 }
 
 #[test]
+fn a_former_incident_that_is_over_is_no_measure() {
+    let found = |today: Quality| {
+        let ill = Quality { server_errors: 0.08, client_errors: 0.5, ..GOOD };
+        let mut former = Pods::new(1, OLD, ill, 50.0);
+        (0..400).for_each(|_| former.round());
+        let sample = |former: &Pods| Sample { pods: former.pods(), own: fine(0) };
+        let mut watch = Watch::new(&limits(), NEW, 2, &sample(&former), false);
+        former.quality = today;
+        for _ in 0..40 {
+            former.round();
+            watch.look(&sample(&former), Counts::default());
+        }
+        watch.begins();
+        let mut fresh = Pods::new(2, NEW, Quality { server_errors: 0.06, ..GOOD }, 50.0);
+        let seen = |_| {
+            fresh.round();
+            Sample { pods: [former.pods(), fresh.pods()].concat(), own: fine(0) }
+        };
+        matches!(decided(watch, seen).0, Verdict::Failed(_))
+    };
+    assert!(found(GOOD), "it is well today");
+    assert!(!found(Quality { server_errors: 0.08, ..GOOD }), "it is as ill today");
+}
+
+#[test]
 fn a_shift_of_client_errors_is_found_and_their_usual_share_is_not() {
     let usual = Quality { client_errors: 0.2, ..GOOD };
     assert!(matches!(bake(3, usual, usual, 50.0, fine).0, Verdict::Passed { .. }));
