@@ -29,6 +29,9 @@ pub use records::NewRecord;
 /// The namespace of the workload and of its release records.
 pub const NAMESPACE: &str = "meridian";
 
+/// The Deployment whose pods clients reach. What else a release runs, such as the watcher, carries no traffic.
+pub const WORKLOAD: &str = "service";
+
 /// How patiently a region is spoken to.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {

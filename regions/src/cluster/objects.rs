@@ -9,7 +9,7 @@ use kube::core::{Request, Status};
 use serde_json::{Value, json};
 
 use super::error::{Cause, ClusterError};
-use super::{Cluster, NAMESPACE};
+use super::{Cluster, NAMESPACE, WORKLOAD};
 use crate::plan::conflict::Conflict;
 use crate::plan::object::{OWNER, OWNER_LABEL, Object, ObjectRef};
 use crate::plan::readiness::View;
@@ -246,12 +246,15 @@ impl Cluster {
         Err(self.error("ask", &what, cause))
     }
 
-    /// The Deployments that this tool applied.
+    /// The Deployment whose pods clients reach; nothing where no release has made it.
     ///
     /// # Errors
     /// When the region cannot be asked.
-    pub async fn deployments(&self) -> Result<Vec<Deployment>, ClusterError> {
-        self.list("apis/apps/v1", "deployments", NAMESPACE, &format!("{OWNER_LABEL}={OWNER}")).await
+    pub async fn workload(&self) -> Result<Option<Deployment>, ClusterError> {
+        let path = Request::new(format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments"));
+        let what = format!("Deployment {NAMESPACE}/{WORKLOAD}");
+        let answer = self.call("get", &what, || Ok(path.get(WORKLOAD, &GetParams::default())?)).await;
+        absent_is_none(answer)
     }
 
     async fn read<T: serde::de::DeserializeOwned>(&self, id: &ObjectRef) -> Result<T, ClusterError> {

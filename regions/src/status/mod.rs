@@ -86,7 +86,7 @@ pub struct Found {
     /// The one that was promoted to last, where that was taken back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undone: Option<Running>,
-    /// Pods of the Deployments that this tool applied.
+    /// Pods of the Deployment that clients reach.
     pub pods: Pods,
 }
 
@@ -218,12 +218,11 @@ impl<'a> Reader<'a> {
 }
 
 async fn found(cluster: &Cluster) -> Result<Found, ClusterError> {
-    let (kubernetes, records, deployments) =
-        tokio::try_join!(cluster.version(), cluster.records(), cluster.deployments())?;
-    let pods = deployments.iter().fold(Pods::default(), |sum, deployment| {
-        let desired = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-        let ready = deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
-        Pods { ready: sum.ready + ready, desired: sum.desired + desired }
+    let (kubernetes, records, workload) =
+        tokio::try_join!(cluster.version(), cluster.records(), cluster.workload())?;
+    let pods = workload.map_or_else(Pods::default, |deployment| Pods {
+        ready: deployment.status.and_then(|status| status.ready_replicas).unwrap_or(0),
+        desired: deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1),
     });
     let (release, undone) = runs(records.into_iter().map(|stored| stored.record));
     Ok(Found { kubernetes, release, undone, pods })

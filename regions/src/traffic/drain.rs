@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::Args;
-use super::region::{Asked, Rate, ask, carrier, others, own, reason};
+use super::region::{Asked, Rate, Stand, ask, carrier, others, own, reason};
 use super::report::{Remaining, Report};
 use crate::cluster::access;
 use crate::confirm::{LOOK_FIRST, confirm};
@@ -40,9 +40,10 @@ pub(super) async fn run(args: &Args, environment: &Environment, report: &mut Rep
             ));
         }
     };
-    report.before = own.traffic.before;
+    report.before = own.stand.traffic.before;
     let progress = Progress::new();
-    if !own.traffic.drained && !capacity(args, &own, &others, &asked, report) {
+    let stands = asked.iter().map(|asked| asked.as_ref().map(|asked| &asked.stand));
+    if !own.stand.traffic.drained && !capacity(args, own.stand.ready, &others, stands, report) {
         return;
     }
     if args.dry_run {
@@ -50,7 +51,7 @@ pub(super) async fn run(args: &Args, environment: &Environment, report: &mut Rep
         return;
     }
     if !args.yes
-        && !own.traffic.drained
+        && !own.stand.traffic.drained
         && let Err(why) = confirm(&format!("Drain {}/{}?", environment.name, report.region), LOOK_FIRST).await
     {
         return report.refuse(why);
@@ -106,19 +107,19 @@ pub(super) async fn run(args: &Args, environment: &Environment, report: &mut Rep
 /// Whether the others carry what this region carries; with force it is said, and no more.
 fn capacity<'a>(
     args: &Args,
-    own: &Asked<'_>,
+    leaving: u32,
     others: &[&Target],
-    asked: impl IntoIterator<Item = &'a Result<Asked<'a>, String>>,
+    stands: impl Iterator<Item = Result<&'a Stand, &'a String>>,
     report: &mut Report,
 ) -> bool {
     let carriers: Vec<Carrier> =
-        others.iter().zip(asked).map(|(target, asked)| carrier(target, asked)).collect();
+        others.iter().zip(stands).map(|(target, stand)| carrier(target, stand)).collect();
     for carrier in &carriers {
         if let Carrying::Out(_) = carrier.state {
             report.notes.push(format!("does not count: {carrier}"));
         }
     }
-    let Err(why) = others_carry(own.ready, &carriers) else { return true };
+    let Err(why) = others_carry(leaving, &carriers) else { return true };
     if args.force.is_some() {
         report.notes.push(format!("{why}; drained all the same"));
         return true;
@@ -138,34 +139,20 @@ async fn go(
     report: &mut Report,
     line: &Line,
 ) {
-    let was_drained = own.traffic.drained;
+    let was_drained = own.stand.traffic.drained;
     if !was_drained {
         report.notes.clear();
+        let leaving = match own.now().await {
+            Ok(now) => now.ready,
+            Err(why) => return report.refuse(why),
+        };
         let again = join_all(asked.iter().map(async |asked| match asked {
-            Ok(asked) => match asked.traffic_now().await {
-                Ok(traffic) => Ok((traffic, asked.ready)),
-                Err(why) => Err(why),
-            },
+            Ok(asked) => asked.now().await,
             Err(why) => Err(why.clone()),
         }));
-        let carriers: Vec<Carrier> = others
-            .iter()
-            .zip(again.await)
-            .map(|(target, found)| {
-                let state = match found {
-                    Err(why) => Carrying::Out(why),
-                    Ok((traffic, _)) if traffic.drained => Carrying::Out("it is drained".into()),
-                    Ok((_, 0)) => Carrying::Out("no pod of it is ready".into()),
-                    Ok((_, ready)) => Carrying::Serving { ready, most: target.pods },
-                };
-                Carrier { region: target.region.clone(), state }
-            })
-            .collect();
-        if let Err(why) = others_carry(own.ready, &carriers) {
-            if args.force.is_none() {
-                return report.refuse(format!("{why}; drain it all the same with --force \"why\""));
-            }
-            report.notes.push(format!("{why}; drained all the same"));
+        let again = again.await;
+        if !capacity(args, leaving, others, again.iter().map(Result::as_ref), report) {
+            return;
         }
         line.say("counts what clients ask for");
         match own.rate(args.window).await {

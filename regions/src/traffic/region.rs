@@ -26,8 +26,15 @@ pub(super) struct Asked<'a> {
     pub cluster: Cluster,
     /// The same, for what a Lease is held by.
     pub live: Live,
+    /// How it stood when it was asked first.
+    pub stand: Stand,
+}
+
+/// How a region stands to traffic.
+#[derive(Debug, Clone)]
+pub(super) struct Stand {
     pub traffic: Traffic,
-    /// Pods that are ready.
+    /// Pods that are ready, of those that clients reach.
     pub ready: u32,
 }
 
@@ -54,13 +61,7 @@ pub(super) async fn ask<'a>(
     let cluster = Cluster::connect(&target.region, &target.context, kubeconfig.clone(), FIRST_CALLS);
     let cluster = cluster.await.map_err(told)?;
     cluster.version().await.map_err(told)?;
-    let map = cluster.get(&traffic_map()).await.map_err(told)?;
-    let map = map.ok_or_else(|| {
-        format!("{}: it has no ConfigMap traffic; promote a release there first", target.region)
-    })?;
-    let traffic = Traffic::read(&map).map_err(|why| format!("{}: {why}", target.region))?;
-    let deployments = cluster.deployments().await.map_err(told)?;
-    let ready = deployments.iter().filter_map(|one| one.status.as_ref()?.ready_replicas).sum::<i32>();
+    let stand = stand(&cluster).await?;
     let cluster = cluster.patient(CALLS);
     let roots = match &args.public_ca {
         Some(file) => Roots::read(file)?,
@@ -68,28 +69,40 @@ pub(super) async fn ask<'a>(
     };
     let outside = Outside { host: environment.host(&target.region), issuer: environment.issuer(), roots };
     let live = Live::new(cluster.clone(), target.watcher.clone(), outside, None);
-    Ok(Asked { target, cluster, live, traffic, ready: u32::try_from(ready).unwrap_or(0) })
+    Ok(Asked { target, cluster, live, stand })
+}
+
+/// What a region's cluster says now.
+async fn stand(cluster: &Cluster) -> Result<Stand, String> {
+    let told = |error: ClusterError| error.to_string();
+    let map = cluster.get(&traffic_map()).await.map_err(told)?;
+    let map = map.ok_or_else(|| {
+        format!("{}: it has no ConfigMap traffic; promote a release there first", cluster.region())
+    })?;
+    let traffic = Traffic::read(&map).map_err(|why| format!("{}: {why}", cluster.region()))?;
+    let workload = cluster.workload().await.map_err(told)?;
+    let ready = workload.and_then(|workload| workload.status?.ready_replicas).unwrap_or(0);
+    Ok(Stand { traffic, ready: u32::try_from(ready).unwrap_or(0) })
 }
 
 /// How another region stands to the traffic that comes to it.
-pub(super) fn carrier(target: &Target, asked: &Result<Asked<'_>, String>) -> Carrier {
-    let state = match asked {
+pub(super) fn carrier(target: &Target, stand: Result<&Stand, &String>) -> Carrier {
+    let state = match stand {
         Err(why) => Carrying::Out(why.clone()),
-        Ok(asked) if asked.traffic.drained => {
-            let why = asked.traffic.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        Ok(stand) if stand.traffic.drained => {
+            let why = stand.traffic.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
             Carrying::Out(format!("it is drained{why}"))
         }
-        Ok(asked) if asked.ready == 0 => Carrying::Out("no pod of it is ready".into()),
-        Ok(asked) => Carrying::Serving { ready: asked.ready, most: target.pods },
+        Ok(stand) if stand.ready == 0 => Carrying::Out("no pod of it is ready".into()),
+        Ok(stand) => Carrying::Serving { ready: stand.ready, most: target.pods },
     };
     Carrier { region: target.region.clone(), state }
 }
 
 impl Asked<'_> {
     /// How it stands to traffic now.
-    pub(super) async fn traffic_now(&self) -> Result<Traffic, String> {
-        let map = self.cluster.get(&traffic_map()).await.map_err(|error| error.to_string())?;
-        Traffic::read(&map.unwrap_or_default())
+    pub(super) async fn now(&self) -> Result<Stand, String> {
+        stand(&self.cluster).await
     }
 
     /// What the region's watcher sees.

@@ -59,7 +59,7 @@ pub(super) async fn run(args: &Args, environment: &Environment, report: &mut Rep
         return;
     }
     if !args.yes
-        && own.traffic.drained
+        && own.stand.traffic.drained
         && let Err(why) =
             confirm(&format!("Restore {}/{}?", environment.name, report.region), LOOK_FIRST).await
     {
@@ -149,7 +149,7 @@ async fn door(args: &Args, environment: &Environment, own: &Asked<'_>) -> Result
 
 /// Writes it, and waits until the entry is told so.
 async fn go(args: &Args, environment: &Environment, own: &Asked<'_>, report: &mut Report, line: &Line) {
-    if own.traffic.drained {
+    if own.stand.traffic.drained {
         match own.write(&serving()).await {
             Ok(notes) => report.notes.extend(notes),
             Err(error) => return report.refuse(error.to_string()),

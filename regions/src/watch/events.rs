@@ -9,12 +9,9 @@ use tracing::{debug, info, warn};
 
 use super::rounds::Seen;
 use super::secrets::News;
-use crate::cluster::{Cluster, NAMESPACE};
+use crate::cluster::{Cluster, NAMESPACE, WORKLOAD};
 use crate::plan::rotation::adoption::{Wanted, adoption};
 use crate::plan::view::{HealthState, View};
-
-/// What the events are about.
-const DEPLOYMENT: &str = "service";
 
 /// Something that happened, once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,7 +114,7 @@ async fn tell(cluster: Option<&Cluster>, watcher: &str, told: &Told) {
         "reportingController": "meridian.internal/watcher", "reportingInstance": watcher,
         "type": if told.bad { "Warning" } else { "Normal" },
         "reason": told.reason, "action": "Watch", "note": told.note,
-        "regarding": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": NAMESPACE, "name": DEPLOYMENT},
+        "regarding": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": NAMESPACE, "name": WORKLOAD},
     });
     if let Err(error) = cluster.write_event(NAMESPACE, &event).await {
         debug!(%error, "an event was not written");

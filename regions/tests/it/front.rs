@@ -189,7 +189,8 @@ async fn follow(api: Arc<KubernetesApi>, state: Arc<Mutex<State>>) {
         let traffic = traffic.map(|map| text(&map["data"]["state"])).unwrap_or_default();
         let mut state = lock(&state);
         state.drained = traffic.starts_with("drained");
-        state.pods = pods["items"].as_array().into_iter().flatten().map(pod).collect();
+        let reached = |pod: &&Value| pod["metadata"]["labels"]["app"] == "service";
+        state.pods = pods["items"].as_array().into_iter().flatten().filter(reached).map(pod).collect();
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use http::Method;
 use local_region::http::{Client, Target};
-use local_region::kubernetes::Kubeconfig;
+use local_region::kubernetes::{Kubeconfig, KubernetesApi};
 use local_region::proxy::{FaultProxy, Mode};
 use local_region::wait::wait_until;
 use serde_json::json;
@@ -15,6 +16,8 @@ use crate::charts::good;
 use crate::front::DOMAIN;
 use crate::run::{self, Ran};
 use crate::world::{ENVIRONMENT, EU, SOON, US, World, get};
+
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/meridian/leases/regions";
 
 /// Clients that the entry sends to a region for as long as that says that it takes traffic.
 struct Clients {
@@ -79,8 +82,20 @@ async fn state(world: &World) -> String {
 
 async fn promoted() -> World {
     let world = World::start().await;
-    world.promote(&world.release(&good("1.0.0")).await, &[]).await.expect(0);
+    world.promote(&world.release(&good("1.0.0").with("watcher", true)).await, &[]).await.expect(0);
     world
+}
+
+/// Who holds the Lease of a region.
+async fn holder(api: &KubernetesApi) -> String {
+    let lease = api.call(Method::GET, LEASE, None).await.unwrap();
+    lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Somebody of another machine takes a region's Lease, and is not heard of again.
+async fn held_by_a_stranger(api: &KubernetesApi) {
+    let lease = json!({"spec": {"holderIdentity": "somebody@elsewhere"}});
+    api.call(Method::PATCH, LEASE, Some(lease)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,6 +148,36 @@ async fn the_last_region_is_not_drained_without_a_reason() {
     let ran = end(world.traffic("drain", "eu", &["--force", "it burns"])).await.expect(0);
     ran.says("drained all the same");
     assert!(state(&world).await.starts_with("drained: it burns, "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_region_whose_watchers_alone_are_ready_carries_nothing() {
+    let world = promoted().await;
+    world.without_pods(&world.us).await;
+    let watchers = get(&world.us, "deployments", "watcher").await.unwrap();
+    assert_eq!(watchers["status"]["readyReplicas"], 2);
+    let ran = end(world.traffic("drain", "eu", &[])).await.expect(1);
+    ran.says("does not count: us: no pod of it is ready").says("no other region takes traffic");
+    assert_eq!(state(&world).await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn pods_that_go_while_a_drain_waits_for_leases_carry_nothing() {
+    let world = promoted().await;
+    // Made by a first drain.
+    end(world.traffic("drain", "us", &[])).await.expect(0);
+    end(world.traffic("restore", "us", &[])).await.expect(0);
+    held_by_a_stranger(&world.us).await;
+    let mut child = world.traffic("drain", "eu", &["--lease", "6s"]).spawn().unwrap();
+    // It takes the Leases in the order of names, once it has looked.
+    let looked = async || (!holder(&world.eu).await.is_empty()).then_some(());
+    run::meanwhile(&mut child, wait_until("the drain to have looked", SOON, looked)).await.unwrap();
+    world.without_pods(&world.us).await;
+    let ran = run::end(child, Instant::now()).await.expect(1);
+    ran.says("us: no pod of it is ready");
+    assert_eq!(state(&world).await, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

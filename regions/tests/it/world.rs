@@ -22,6 +22,9 @@ pub(crate) const ENVIRONMENT: &str = "production";
 /// No condition takes longer to come about, or it will not.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
+/// In place of an argument of [`World::traffic`]: without `--yes`.
+pub(crate) const UNASKED: &str = "unasked";
+
 /// Wave one.
 pub(crate) const EU: &str = "meridian-production-eu";
 
@@ -140,13 +143,30 @@ impl World {
     /// `regions drain` or `restore --yes` of a region, not yet begun.
     pub(crate) fn traffic(&self, verb: &str, region: &str, further: &[&str]) -> tokio::process::Command {
         let named = format!("{ENVIRONMENT}/{region}");
-        let mut arguments = vec![verb, &named, "--yes", "--window", "1s", "--lease", "2s"];
-        if !further.contains(&"--timeout") {
-            arguments.extend(["--timeout", "60s"]);
+        let mut arguments = vec![verb, &named, "--window", "1s"];
+        for [option, value] in [["--timeout", "60s"], ["--lease", "2s"]] {
+            if !further.contains(&option) {
+                arguments.extend([option, value]);
+            }
         }
+        if !further.contains(&UNASKED) {
+            arguments.push("--yes");
+        }
+        let further: Vec<&str> = further.iter().filter(|one| **one != UNASKED).copied().collect();
         arguments.extend(["--public-ca", self.public.to_str().unwrap()]);
         arguments.extend(further);
         run::command(&self.catalogue, &self.kubeconfig, &arguments)
+    }
+
+    /// Takes away every pod of a region that clients reach.
+    pub(crate) async fn without_pods(&self, api: &KubernetesApi) {
+        patch(api, "deployments", "service", "somebody", serde_json::json!({"spec": {"replicas": 0}})).await;
+        wait_until("no ready pod", SOON, async || {
+            let deployment = get(api, "deployments", "service").await?;
+            deployment["status"].get("readyReplicas").is_none().then_some(())
+        })
+        .await
+        .unwrap();
     }
 
     /// Waits until all of a release is applied in wave one, and only its pods are still to come.
