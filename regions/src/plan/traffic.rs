@@ -73,13 +73,20 @@ pub fn serving() -> BTreeMap<String, String> {
 pub type Answers = BTreeMap<(String, String), u64>;
 
 /// What a region's pods have answered, the entry's own questions left out.
-pub fn answers(view: &View) -> Answers {
-    let pods = view.pods.iter().filter_map(|pod| Some((pod, pod.service.as_ref()?)));
-    let counted = pods.flat_map(|(pod, service)| {
-        let routes = service.answers.iter().filter(|(route, _)| *route != ENTRY);
-        routes.map(|(route, by_status)| ((pod.name.clone(), route.clone()), by_status.values().sum()))
-    });
-    counted.collect()
+///
+/// # Errors
+/// The counts of a pod are not known: it cannot be said that nobody asks it.
+pub fn answers(view: &View) -> Result<Answers, String> {
+    let mut answers = Answers::new();
+    for pod in &view.pods {
+        let service = pod.read().ok_or_else(|| {
+            format!("{}: what {} has answered cannot be read: {}", view.region, pod.name, pod.why_unread())
+        })?;
+        for (route, by_status) in service.answers.iter().filter(|(route, _)| *route != ENTRY) {
+            answers.insert((pod.name.clone(), route.clone()), by_status.values().sum());
+        }
+    }
+    Ok(answers)
 }
 
 /// What came between two looks, by pod and route. A pod that was not there before, or began anew, counts whole.
@@ -107,9 +114,8 @@ pub fn unfit(own: &View) -> Vec<String> {
         why.push("it has no pods".into());
     }
     for pod in own.pods.iter().filter(|pod| !pod.terminating) {
-        let Some(service) = &pod.service else {
-            let error = pod.service_error.as_deref().unwrap_or("nothing is known of it");
-            why.push(format!("{} cannot be read: {error}", pod.name));
+        let Some(service) = pod.read() else {
+            why.push(format!("{} cannot be read: {}", pod.name, pod.why_unread()));
             continue;
         };
         if !service.ready {
@@ -218,14 +224,26 @@ mod tests {
 
     #[test]
     fn what_came_is_told_from_what_was_there() {
-        let then = answers(&read(view("eu")));
+        let then = answers(&read(view("eu"))).unwrap();
         assert_eq!(then.values().sum::<u64>(), 42, "the entry's own questions are no traffic");
         let mut later = view("eu");
         later["pods"][0]["service"]["answers"]["/v1/region"]["200"] = json!(45);
-        assert_eq!(came(&then, &answers(&read(later))).values().sum::<u64>(), 5);
+        assert_eq!(came(&then, &answers(&read(later)).unwrap()).values().sum::<u64>(), 5);
         let mut anew = view("eu");
         anew["pods"][0]["service"]["answers"]["/v1/region"] = json!({"200": 7});
-        assert_eq!(came(&then, &answers(&read(anew))).values().sum::<u64>(), 7);
+        assert_eq!(came(&then, &answers(&read(anew)).unwrap()).values().sum::<u64>(), 7);
+    }
+
+    #[test]
+    fn a_pod_whose_counts_cannot_be_read_is_not_a_quiet_one() {
+        let mut unread = view("eu");
+        unread["pods"][0]["service_error"] = json!("http://10.0.0.1:9090/metrics: no answer within 1500 ms");
+        unread["pods"][0]["service"]["answers"] = json!({});
+        unread["pods"][0]["service"]["unread"] = json!(true);
+        let why = answers(&read(unread.clone())).unwrap_err();
+        assert!(why.starts_with("eu: what one has answered cannot be read: http://10.0.0.1:9090/"), "{why}");
+        unread["pods"][0]["service"] = json!(null);
+        assert!(answers(&read(unread)).is_err());
     }
 
     #[test]

@@ -154,6 +154,10 @@ pub struct Pod {
 /// What a pod's service shows of itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Service {
+    /// Its metrics could not be read: all that is told of it but its keys and what it says is degraded is not known, and
+    /// its counts are not zero. A watcher of before this field says nothing of it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unread: bool,
     /// The ids of the keys in its own JWKS; absent where that cannot be read.
     pub kids: Option<BTreeSet<String>>,
     /// The number of the version in use, by document.
@@ -182,8 +186,25 @@ pub struct Service {
     pub latency: BTreeMap<String, Vec<(String, u64)>>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// How exactly a time is told as a number of seconds, at the least; no Vault is restored and written to in less.
 const EXACT_S: f64 = 0.001;
+
+impl Pod {
+    /// What its service shows, if its metrics could be read.
+    pub fn read(&self) -> Option<&Service> {
+        self.service.as_ref().filter(|service| !service.unread)
+    }
+
+    /// Why not all of its service could be read.
+    pub fn why_unread(&self) -> &str {
+        self.service_error.as_deref().or(self.agent_error.as_deref()).unwrap_or("nothing is known of it")
+    }
+}
 
 impl Service {
     /// What it shows of a document that is not this version, as far as it shows anything: `version 2 of 2026-...`.
@@ -258,5 +279,15 @@ mod tests {
         service.answers.clear();
         service.latency.clear();
         assert_eq!(view.without_samples(), expected);
+    }
+
+    #[test]
+    fn a_service_of_a_watcher_that_does_not_say_so_was_read() {
+        let told = serde_json::to_value(Service::default()).unwrap();
+        assert_eq!(told.get("unread"), None);
+        assert!(!serde_json::from_value::<Service>(told).unwrap().unread);
+        let unread = Service { unread: true, ..Service::default() };
+        let told = serde_json::to_value(&unread).unwrap();
+        assert_eq!(serde_json::from_value::<Service>(told).unwrap(), unread);
     }
 }

@@ -313,7 +313,7 @@ impl Region for Live {
         let (seen, releases) = futures_util::future::join(self.seen(), self.releases()).await;
         let (seen, releases) = (seen?, releases.map_err(|error| error.to_string())?);
         let pod = |pod: &view::Pod| {
-            let counts = Counts::of(pod.service.as_ref()?, limits.latency);
+            let counts = Counts::of(pod.read()?, limits.latency);
             Some(sample::Pod {
                 uid: pod.uid.clone(),
                 release: releases.get(&pod.uid).cloned().flatten(),

@@ -12,7 +12,7 @@ use super::region::{self, Asking, Region, Trouble};
 use super::watcher::Watcher;
 use crate::plan::rotation::Traffic;
 use crate::plan::vault::MOUNT;
-use crate::plan::view::View;
+use crate::plan::view::{Pod, View};
 use crate::vault::client::Vault;
 use crate::vault::kv::{Document, Metadata};
 use crate::who;
@@ -126,11 +126,63 @@ impl Region for Live {
     }
 }
 
-/// Whether a region takes traffic, by what its pods say.
+/// Whether a region takes traffic, by what its pods say. What cannot be read of those that run may take some.
 fn taken(view: &View) -> Traffic {
-    let services = view.pods.iter().filter_map(|pod| pod.service.as_ref());
-    match services.filter(|service| service.ready && !service.drained).count() {
-        0 => Traffic::Out(format!("none of its {} pods takes any", view.pods.len())),
-        count => Traffic::In(format!("{count} of its pods do")),
+    let takes = |pod: &&Pod| pod.read().is_some_and(|service| service.ready && !service.drained);
+    let count = view.pods.iter().filter(takes).count();
+    if count > 0 {
+        return Traffic::In(format!("{count} of its pods do"));
+    }
+    let mut running = view.pods.iter().filter(|pod| pod.phase != "Pending").peekable();
+    let nothing = running.peek().is_some() && running.clone().all(|pod| pod.read().is_none());
+    // One that shows its keys answers clients.
+    let alive = |pod: &&Pod| nothing || pod.service.as_ref().is_some_and(|service| service.unread);
+    match running.find(alive) {
+        Some(pod) => Traffic::In(format!("it may, for {} cannot be read: {}", pod.name, pod.why_unread())),
+        None => Traffic::Out(format!("none of its {} pods takes any", view.pods.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::view::Service;
+
+    fn view(services: &[Option<Service>]) -> View {
+        let at = Timestamp::UNIX_EPOCH;
+        let pods = services.iter().map(|service| {
+            json!({
+                "name": "one", "uid": "1", "node": null, "phase": "Running", "terminating": false, "agent": null,
+                "agent_error": null, "service": service, "service_error": "no answer",
+            })
+        });
+        let view = json!({
+            "environment": "e", "region": "r", "watcher": {"name": "w", "start": at, "leads": true},
+            "round": {"began": at, "ended": at}, "vault": {"state": "ok", "last_contact": null, "error": null},
+            "secrets": {}, "pods": pods.collect::<Vec<_>>(),
+        });
+        serde_json::from_value(view).unwrap()
+    }
+
+    #[test]
+    fn a_region_of_which_nothing_can_be_read_may_take_traffic() {
+        let told = Traffic::In("it may, for one cannot be read: no answer".into());
+        assert_eq!(taken(&view(&[None, None])), told);
+    }
+
+    #[test]
+    fn a_pod_that_shows_its_keys_alone_may_take_traffic() {
+        let drained = Service { ready: true, drained: true, ..Service::default() };
+        let unread = Service { unread: true, ..Service::default() };
+        assert!(matches!(taken(&view(&[Some(drained), Some(unread)])), Traffic::In(_)));
+    }
+
+    #[test]
+    fn a_region_whose_pods_say_that_it_is_drained_takes_none() {
+        let drained = Service { ready: true, drained: true, ..Service::default() };
+        assert!(matches!(taken(&view(&[Some(drained), None])), Traffic::Out(_)));
+        assert!(matches!(taken(&view(&[])), Traffic::Out(_)));
     }
 }

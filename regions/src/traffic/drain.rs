@@ -21,6 +21,9 @@ use crate::who;
 /// Pause between two looks at whether the pods have seen it.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(500);
 
+/// How often it is tried to count what clients ask for, before it is drained without knowing that.
+const TRIES: u32 = 4;
+
 pub(super) async fn run(args: &Args, environment: &Environment, report: &mut Report) {
     let kubeconfig = match access::kubeconfig(args.clusters.kubeconfig.as_deref()) {
         Ok(kubeconfig) => kubeconfig,
@@ -155,7 +158,7 @@ async fn go(
             return;
         }
         line.say("counts what clients ask for");
-        match own.rate(args.window).await {
+        match before(args, own, line).await {
             Ok(rate) => report.before = Some(rate.per_second),
             Err(why) => report.notes.push(format!("what clients asked for before is not known: {why}")),
         }
@@ -173,6 +176,18 @@ async fn go(
     if report.outcome == Ending::Done && was_drained {
         report.outcome = Ending::NoChange;
     }
+}
+
+/// Counts what clients ask for before anything is written. A pod that cannot be read now may be a moment later.
+async fn before(args: &Args, own: &Asked<'_>, line: &Line) -> Result<Rate, String> {
+    for _ in 1..TRIES {
+        match own.rate(args.window).await {
+            Ok(rate) => return Ok(rate),
+            Err(why) => line.say(&why),
+        }
+        sleep(LOOK).await;
+    }
+    own.rate(args.window).await
 }
 
 /// Waits until every pod says that the region is drained, and next to nobody asks any more.
@@ -209,7 +224,13 @@ async fn gone(args: &Args, own: &Asked<'_>, report: &mut Report, line: &Line) {
                 }
                 line.say(&format!("{per_second:.1} answers a second"));
             }
-            Err(why) => line.say(&why),
+            Err(why) => {
+                line.say(&why);
+                if Instant::now() >= deadline {
+                    return report.errors.push(why);
+                }
+                sleep(LOOK).await;
+            }
         }
         if Instant::now() >= deadline {
             return;

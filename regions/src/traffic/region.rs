@@ -112,10 +112,10 @@ impl Asked<'_> {
 
     /// Counts what the pods answer, over a span of time.
     pub(super) async fn rate(&self, window: Duration) -> Result<Rate, String> {
-        let then = answers(&self.seen().await?);
+        let then = answers(&self.seen().await?)?;
         let began = Instant::now();
         tokio::time::sleep(window).await;
-        let came = came(&then, &answers(&self.seen().await?));
+        let came = came(&then, &answers(&self.seen().await?)?);
         let over = began.elapsed();
         let all: u64 = came.values().sum();
         Ok(Rate { per_second: all as f64 / over.as_secs_f64().max(0.001), came, over })
@@ -145,11 +145,11 @@ impl Asked<'_> {
         Ok(notes)
     }
 
-    /// Pods that do not yet say what the region is; the entry's own question among them.
+    /// Pods that do not yet say what the region is; those that cannot be read among them.
     pub(super) async fn not_yet(&self, drained: bool) -> Result<Vec<String>, String> {
         let view = self.seen().await?;
         let pods = view.pods.iter().filter(|pod| !pod.terminating);
-        let other = pods.filter(|pod| pod.service.as_ref().is_none_or(|service| service.drained != drained));
+        let other = pods.filter(|pod| pod.read().is_none_or(|service| service.drained != drained));
         Ok(other.map(|pod| pod.name.clone()).collect())
     }
 }

@@ -57,7 +57,10 @@ impl Asker {
         }
         match &metrics {
             Ok(text) => openmetrics::read(text, &mut service),
-            Err(error) => errors.push(error.clone()),
+            Err(error) => {
+                service.unread = true;
+                errors.push(error.clone());
+            }
         }
         if let Ok(bytes) = readiness {
             service.degraded = degraded(&bytes);
@@ -137,4 +140,61 @@ fn told(url: &str, error: &reqwest::Error) -> String {
     }
     let what = if error.is_connect() { "it cannot be reached" } else { "the connection broke" };
     format!("{url}: {what}")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A pod whose metrics are answered with this status; its address.
+    async fn pod(metrics: u16) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                let metered = head.starts_with(b"GET /metrics");
+                let (status, body) = match metered {
+                    true => {
+                        (metrics, "service_ready 1\nservice_requests_total{route=\"/\",code=\"200\"} 3\n")
+                    }
+                    false => (200, r#"{"keys": [{"kid": "one"}]}"#),
+                };
+                let answer = format!(
+                    "HTTP/1.1 {status} As said\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        address
+    }
+
+    async fn asked(metrics: u16) -> Answer {
+        let address = pod(metrics).await;
+        let addresses = Addresses { agent: address.clone(), admin: address.clone(), public: address };
+        Asker::new().unwrap().ask(&addresses).await
+    }
+
+    #[tokio::test]
+    async fn counts_that_could_not_be_read_are_not_told_as_zero() {
+        let answer = asked(503).await;
+        let service = answer.service.unwrap();
+        assert!(service.unread && service.kids.is_some());
+        assert!(answer.service_error.unwrap().contains("/metrics answered 503"));
+    }
+
+    #[tokio::test]
+    async fn counts_that_were_read_are_told() {
+        let service = asked(200).await.service.unwrap();
+        assert!(!service.unread && service.ready);
+        assert_eq!(service.answers["/"]["200"], 3);
+    }
 }
