@@ -13,23 +13,41 @@ use crate::plan::object::ObjectRef;
 /// The field manager of the data, beside the one of releases.
 const MANAGER: &str = "regions-traffic";
 
+/// Annotation of `traffic`: the fence of the run that looked at it last under the region's Lease, and when.
+const MARK: &str = "meridian.internal/traffic-fence";
+
 /// Annotation of a pod: when kubelet was asked to look at its volumes at once.
 const HURRIED: &str = "meridian.internal/traffic";
 
 impl Cluster {
-    /// Writes the data of `traffic` whole: what a person wrote there by hand goes.
+    /// Marks `traffic`, so that it has another version from then on.
     ///
     /// # Errors
     /// When the region refuses it or cannot be asked.
+    pub async fn mark_traffic(&self, id: &ObjectRef, mark: &str) -> Result<(), ClusterError> {
+        let path = self.path(id).await?;
+        let patch = json!({"metadata": {"annotations": {MARK: mark}}});
+        let how = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Merge(&patch);
+        let answer: Result<Value, _> =
+            self.call("mark", &id.to_string(), || Ok(path.patch(&id.name, &how, &patch)?)).await;
+        answer.map(drop)
+    }
+
+    /// Writes the data of `traffic` whole over the version that was read: what a person wrote there by hand goes.
+    ///
+    /// # Errors
+    /// Somebody else wrote it meanwhile, or the region refuses it or cannot be asked.
     pub async fn set_traffic(
         &self,
         id: &ObjectRef,
         data: &BTreeMap<String, String>,
+        over: &str,
     ) -> Result<(), ClusterError> {
         let path = self.path(id).await?;
         let body = json!({
             "apiVersion": id.api_version, "kind": id.kind,
-            "metadata": {"name": id.name, "namespace": NAMESPACE}, "data": data,
+            "metadata": {"name": id.name, "namespace": NAMESPACE, "resourceVersion": over}, "data": data,
         });
         let how = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&body);

@@ -103,6 +103,22 @@ pub fn is_quiet(before: Option<f64>, now: f64) -> bool {
     now <= before.unwrap_or(0.0) * LEFT
 }
 
+/// Whether a region's pods take what the entry sends, by what they say themselves.
+///
+/// # Errors
+/// One of them says that the region is drained, or none that it is ready.
+pub fn takes(view: &View) -> Result<(), String> {
+    let pods = view.pods.iter().filter(|pod| !pod.terminating);
+    let read: Vec<_> = pods.filter_map(|pod| Some((pod, pod.read()?))).collect();
+    if let Some((pod, _)) = read.iter().find(|(_, service)| service.drained) {
+        return Err(format!("{} still says that it is drained", pod.name));
+    }
+    if read.iter().any(|(_, service)| service.ready) {
+        return Ok(());
+    }
+    Err("none of its pods says that it takes traffic".into())
+}
+
 /// Why a region is not fit to take traffic: what its watcher sees of its Vault and pods.
 pub fn unfit(own: &View) -> Vec<String> {
     let mut why = Vec::new();
@@ -244,6 +260,18 @@ mod tests {
         assert!(why.starts_with("eu: what one has answered cannot be read: http://10.0.0.1:9090/"), "{why}");
         unread["pods"][0]["service"] = json!(null);
         assert!(answers(&read(unread)).is_err());
+    }
+
+    #[test]
+    fn a_region_takes_traffic_once_no_pod_of_it_says_otherwise() {
+        let mut two = view("eu");
+        two["pods"] = json!([two["pods"][0], two["pods"][0]]);
+        assert_eq!(takes(&read(two.clone())), Ok(()));
+        two["pods"][1]["service"]["drained"] = json!(true);
+        assert_eq!(takes(&read(two)).unwrap_err(), "one still says that it is drained");
+        let mut unread = view("eu");
+        unread["pods"][0]["service"]["unread"] = json!(true);
+        assert_eq!(takes(&read(unread)).unwrap_err(), "none of its pods says that it takes traffic");
     }
 
     #[test]

@@ -129,13 +129,13 @@ pub async fn read(args: &Args, environment: &Environment) -> Result<Probe, Strin
             None => Ok(None),
         };
         match address {
-            Ok(address) => found(&target.region, &host, address, &roots, &environment.name).await,
+            Ok(address) => found(&target.region, &host, address, &roots, &environment.name, ASKED).await,
             Err(why) => Found { problems: vec![why], ..nothing(&target.region, &host) },
         }
     });
     let mut doors = join_all(regions).await;
     if !args.without_entry {
-        doors.push(found(ENTRY, &environment.domain, args.entry, &roots, &environment.name).await);
+        doors.push(found(ENTRY, &environment.domain, args.entry, &roots, &environment.name, ASKED).await);
     }
     Ok(Probe { environment: environment.name.clone(), doors })
 }
@@ -163,12 +163,14 @@ fn nothing(door: &str, host: &str) -> Found {
     }
 }
 
-async fn found(
+/// Asks one door so many times, or until it does not answer.
+pub(crate) async fn found(
     name: &str,
     host: &str,
     address: Option<SocketAddr>,
     roots: &Roots,
     environment: &str,
+    asked: usize,
 ) -> Found {
     let mut found = nothing(name, host);
     let door = match Door::new(host, address, roots) {
@@ -176,7 +178,7 @@ async fn found(
         Err(why) => return Found { problems: vec![why], ..found },
     };
     let mut took: Vec<Duration> = Vec::new();
-    for _ in 0..ASKED {
+    for _ in 0..asked {
         match door.server().await {
             Ok(answered) => {
                 took.push(answered.took);
@@ -184,7 +186,10 @@ async fn found(
                 found.clock_ahead_s = answered.ahead.map(|ahead| ahead.as_secs_f64()).or(found.clock_ahead_s);
                 found.answered(answered.value, environment);
             }
-            Err(why) => found.problems.push(why),
+            Err(why) => {
+                found.problems.push(why);
+                break;
+            }
         }
     }
     took.sort_unstable();

@@ -1,11 +1,13 @@
 //! A region goes out of global traffic.
 
-use std::collections::BTreeMap;
+use std::pin::pin;
 
 use futures_util::future::join_all;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::Args;
+use super::held::{Cut, Held, stopped, until, whole};
 use super::region::{Asked, Rate, Stand, ask, carrier, others, own, reason};
 use super::report::{Remaining, Report};
 use crate::cluster::access;
@@ -14,7 +16,7 @@ use crate::ending::Ending;
 use crate::output::{Line, Progress};
 use crate::plan::promotion::capacity::{Carrier, Carrying, others_carry};
 use crate::plan::traffic::{drained, is_quiet};
-use crate::promote::lock::{Hold, Holder, LockError, give_back, keep, take};
+use crate::promote::lock::{Holder, LockError};
 use crate::promote::targets::{Environment, Target};
 use crate::who;
 
@@ -24,102 +26,177 @@ const LOOK: std::time::Duration = std::time::Duration::from_millis(500);
 /// How often it is tried to count what clients ask for, before it is drained without knowing that.
 const TRIES: u32 = 4;
 
-pub(super) async fn run(args: &Args, environment: &Environment, report: &mut Report) {
+/// A region of the environment beside the one that is drained.
+struct Other<'a> {
+    target: &'a Target,
+    /// Why it cannot be asked, or why it counts as one that cannot.
+    asked: Result<Asked<'a>, String>,
+}
+
+pub(super) async fn run(
+    args: &Args,
+    environment: &Environment,
+    report: &mut Report,
+    stop: &watch::Receiver<bool>,
+) {
+    let progress = Progress::new();
+    let looked = tokio::select! {
+        looked = look(args, environment, report, &progress) => looked,
+        () = stopped(stop) => return report.cut(&Cut::Stopped),
+    };
+    let Some((own, others)) = looked else { return };
+    let line = progress.region(&report.region);
+    let mut held = Held::none(Holder { name: who::own(), life: args.lease });
+    let mut untaken = Vec::new();
+    let taken = tokio::select! {
+        taken = take(args, &own, &others, &mut held, &mut untaken, report, &line) => taken,
+        () = stopped(stop) => {
+            report.cut(&Cut::Stopped);
+            false
+        }
+    };
+    if taken {
+        let mut cut = pin!(held.cut(stop));
+        let ended = async {
+            let cut = &mut cut;
+            let looked = until(cut, look_again(args, &own, &others, &held, &untaken, report, &line)).await?;
+            let Some(now) = looked else { return Ok(()) };
+            if !now.traffic.drained {
+                let data = drained(&reason(args, who::person(&who::own())), report.before);
+                let (written, cut) = whole(cut, own.write(&data, &now, report)).await;
+                if let Some(cut) = cut {
+                    return Err(cut);
+                }
+                if !written {
+                    return Ok(());
+                }
+            }
+            // A run that goes on leaves the reason that stands there.
+            until(cut, gone(args, &own, report, &line)).await
+        }
+        .await;
+        if let Err(cut) = ended {
+            report.cut(&cut);
+        }
+    }
+    held.give_back().await;
+}
+
+/// Looks at everything and asks; nothing is held or written before. Nothing where it ends here.
+async fn look<'a>(
+    args: &Args,
+    environment: &'a Environment,
+    report: &mut Report,
+    progress: &Progress,
+) -> Option<(Asked<'a>, Vec<Other<'a>>)> {
     let kubeconfig = match access::kubeconfig(args.clusters.kubeconfig.as_deref()) {
         Ok(kubeconfig) => kubeconfig,
-        Err(error) => return report.errors.push(error.to_string()),
+        Err(error) => {
+            report.errors.push(error.to_string());
+            return None;
+        }
     };
-    let Some(target) = own(environment, &report.region) else { return };
-    let others = others(environment, &report.region);
+    let target = own(environment, &report.region)?;
+    let others = others(environment, &report.region).into_iter();
     let own = ask(args, environment, target, &kubeconfig);
-    let asked = join_all(others.iter().map(|target| ask(args, environment, target, &kubeconfig)));
-    let (own, asked) = futures_util::future::join(own, asked).await;
+    let others = join_all(others.map(async |target| {
+        let asked = ask(args, environment, target, &kubeconfig).await;
+        Other { target, asked }
+    }));
+    let (own, others) = futures_util::future::join(own, others).await;
     let own = match own {
         Ok(own) => own,
         Err(why) => {
-            return report.refuse(format!(
+            report.refuse(format!(
                 "{why}\na region that cannot be asked cannot be drained from here; the entry leaves one that does not answer by \
                  itself"
             ));
+            return None;
         }
     };
-    report.before = own.stand.traffic.before;
-    let progress = Progress::new();
-    let stands = asked.iter().map(|asked| asked.as_ref().map(|asked| &asked.stand));
-    if !own.stand.traffic.drained && !capacity(args, own.stand.ready, &others, stands, report) {
-        return;
+    let first = &own.stand;
+    report.before = first.traffic.before;
+    if !first.traffic.drained {
+        let stands = others.iter().map(|other| match &other.asked {
+            Ok(asked) => Ok(asked.stand.clone()),
+            Err(why) => Err(why.clone()),
+        });
+        if !capacity(args, first.ready, &others, stands.collect(), report).await {
+            return None;
+        }
     }
     if args.dry_run {
         report.outcome = Ending::Planned;
-        return;
+        return None;
     }
+    report.notes.iter().chain(&report.plan).for_each(|line| progress.note(line));
     if !args.yes
-        && !own.stand.traffic.drained
+        && !first.traffic.drained
         && let Err(why) = confirm(&format!("Drain {}/{}?", environment.name, report.region), LOOK_FIRST).await
     {
-        return report.refuse(why);
+        report.refuse(why);
+        return None;
     }
-    let holder = Holder { name: who::own(), life: args.lease };
-    let line = progress.region(&report.region);
-    // In the order of names, as every run takes them.
-    let mut holds: BTreeMap<&str, Hold> = BTreeMap::new();
-    let mut asked: BTreeMap<&str, Result<Asked<'_>, String>> =
-        others.iter().map(|target| target.region.as_str()).zip(asked).collect();
-    let mut names: Vec<&str> = environment.targets().map(|target| target.region.as_str()).collect();
-    names.sort_unstable();
-    for name in names {
-        let region = if name == own.target.region { Some(&own) } else { asked[name].as_ref().ok() };
-        let Some(region) = region else { continue };
+    Some((own, others))
+}
+
+/// Takes the Lease of every region, in the order of names, as every run takes them. Those that could not be had are told
+/// in `untaken`. Whether it goes on.
+async fn take<'a>(
+    args: &Args,
+    own: &'a Asked<'a>,
+    others: &'a [Other<'a>],
+    held: &mut Held<'a>,
+    untaken: &mut Vec<(&'a str, String)>,
+    report: &mut Report,
+    line: &Line,
+) -> bool {
+    let asked = others.iter().filter_map(|other| other.asked.as_ref().ok());
+    let mut regions: Vec<&Asked<'_>> = [own].into_iter().chain(asked).collect();
+    regions.sort_unstable_by(|one, other| one.target.region.cmp(&other.target.region));
+    for region in regions {
+        let name = region.target.region.as_str();
         let waits = |by: &str| line.say(&format!("waits to see whether {by} is still at work in {name}"));
-        let taken = take(&region.live, &holder, waits).await;
-        match taken {
-            Ok(hold) => drop(holds.insert(name, hold)),
+        match held.take(name, &region.live, waits).await {
+            Ok(()) => {}
             // Who works there may drain it just now.
-            Err(error) if name != own.target.region => drop(asked.insert(name, Err(error.to_string()))),
-            Err(error) if args.force.is_some() => report.notes.push(format!("{error}; drained all the same")),
+            Err(error) if name != own.target.region || args.force.is_some() => {
+                untaken.push((name, error.to_string()));
+            }
             Err(error) => {
                 report.outcome =
                     if matches!(error, LockError::Held { .. }) { Ending::Locked } else { Ending::Refused };
                 report.errors.push(error.to_string());
-                break;
+                return false;
             }
         }
     }
-    if report.errors.is_empty() {
-        let held: Vec<_> = [&own]
-            .into_iter()
-            .chain(asked.values().flatten())
-            .filter_map(|region| Some((&region.live, holds.get(region.target.region.as_str())?)))
-            .collect();
-        let asked: Vec<_> = others.iter().map(|target| &asked[target.region.as_str()]).collect();
-        tokio::select! {
-            () = go(args, &own, &others, &asked, report, &line) => {}
-            region = keep(&held, &holder), if !held.is_empty() => {
-                report.outcome = Ending::Locked;
-                report.errors.push(format!("{region}: another run of regions has taken its Lease over; run again"));
-            }
-        }
-    }
-    for region in [&own].into_iter().chain(asked.values().flatten()) {
-        if let Some(hold) = holds.get(region.target.region.as_str()) {
-            give_back(&region.live, hold, &holder).await;
-        }
-    }
+    true
 }
 
 /// Whether the others carry what this region carries; with force it is said, and no more.
-fn capacity<'a>(
+async fn capacity(
     args: &Args,
     leaving: u32,
-    others: &[&Target],
-    stands: impl Iterator<Item = Result<&'a Stand, &'a String>>,
+    others: &[Other<'_>],
+    stands: Vec<Result<Stand, String>>,
     report: &mut Report,
 ) -> bool {
-    let carriers: Vec<Carrier> =
-        others.iter().zip(stands).map(|(target, stand)| carrier(target, stand)).collect();
+    let carriers = others.iter().zip(stands).map(async |(other, stand)| {
+        let state = match (&other.asked, stand) {
+            (Ok(asked), Ok(stand)) => carrier(asked, &stand).await,
+            (_, Err(why)) => Carrying::Out(why),
+            (Err(why), _) => Carrying::Out(why.clone()),
+        };
+        Carrier { region: other.target.region.clone(), state }
+    });
+    let carriers = join_all(carriers).await;
+    report.notes.clear();
+    report.plan.clear();
     for carrier in &carriers {
-        if let Carrying::Out(_) = carrier.state {
-            report.notes.push(format!("does not count: {carrier}"));
+        match carrier.state {
+            Carrying::Out(_) => report.notes.push(format!("does not count: {carrier}")),
+            Carrying::Serving { .. } => report.plan.push(format!("carries on: {carrier}")),
         }
     }
     let Err(why) = others_carry(leaving, &carriers) else { return true };
@@ -133,49 +210,63 @@ fn capacity<'a>(
     false
 }
 
-/// Writes it, and waits until clients have gone. It is looked once more, now that nobody else drains.
-async fn go(
+/// Looks once more, now that nobody else drains, and counts what clients ask for. Gives how the region stands; nothing
+/// where it ends here.
+async fn look_again(
     args: &Args,
     own: &Asked<'_>,
-    others: &[&Target],
-    asked: &[&Result<Asked<'_>, String>],
+    others: &[Other<'_>],
+    held: &Held<'_>,
+    untaken: &[(&str, String)],
     report: &mut Report,
     line: &Line,
-) {
-    let was_drained = own.stand.traffic.drained;
-    if !was_drained {
-        report.notes.clear();
-        let leaving = match own.now().await {
-            Ok(now) => now.ready,
-            Err(why) => return report.refuse(why),
-        };
-        let again = join_all(asked.iter().map(async |asked| match asked {
-            Ok(asked) => asked.now().await,
-            Err(why) => Err(why.clone()),
-        }));
-        let again = again.await;
-        if !capacity(args, leaving, others, again.iter().map(Result::as_ref), report) {
-            return;
+) -> Option<Stand> {
+    let mark = async |asked: &Asked<'_>| match held.fence(&asked.target.region) {
+        Some(fence) => asked.mark(fence).await,
+        None => Ok(()),
+    };
+    // Marks come before any look: whoever looked before them writes nothing any more.
+    let marks = others.iter().map(async |other| match &other.asked {
+        Ok(asked) => match untaken.iter().find(|(region, _)| *region == asked.target.region) {
+            Some((_, why)) => Err(why.clone()),
+            None => mark(asked).await,
+        },
+        Err(why) => Err(why.clone()),
+    });
+    let (marked, marks) = futures_util::future::join(mark(own), join_all(marks)).await;
+    let now = match marked {
+        Ok(()) => own.now().await,
+        Err(why) => Err(why),
+    };
+    let now = match now {
+        Ok(now) => now,
+        Err(why) => {
+            report.refuse(why);
+            return None;
         }
-        line.say("counts what clients ask for");
-        match before(args, own, line).await {
-            Ok(rate) => report.before = Some(rate.per_second),
-            Err(why) => report.notes.push(format!("what clients asked for before is not known: {why}")),
-        }
+    };
+    if now.traffic.drained {
+        report.before = now.traffic.before;
+        return Some(now);
     }
-    let data = drained(&reason(args, who::person(&who::own())), report.before);
-    // A run that goes on leaves the reason that stands there.
-    if !was_drained {
-        match own.write(&data).await {
-            Ok(notes) => report.notes.extend(notes),
-            Err(error) => return report.refuse(error.to_string()),
-        }
-        report.wrote = true;
+    line.say("counts what clients ask for");
+    let before = before(args, own, line).await;
+    let stands = others.iter().zip(marks).map(async |(other, mark)| match (&other.asked, mark) {
+        (Ok(asked), Ok(())) => asked.now().await,
+        (_, Err(why)) => Err(why),
+        (Err(why), _) => Err(why.clone()),
+    });
+    let stands = join_all(stands).await;
+    if !capacity(args, now.ready, others, stands, report).await {
+        return None;
     }
-    gone(args, own, report, line).await;
-    if report.outcome == Ending::Done && was_drained {
-        report.outcome = Ending::NoChange;
+    let forced = untaken.iter().find(|(region, _)| *region == own.target.region);
+    report.notes.extend(forced.map(|(_, why)| format!("{why}; drained all the same")));
+    match before {
+        Ok(rate) => report.before = Some(rate.per_second),
+        Err(why) => report.notes.push(format!("what clients asked for before is not known: {why}")),
     }
+    Some(now)
 }
 
 /// Counts what clients ask for before anything is written. A pod that cannot be read now may be a moment later.
@@ -194,11 +285,21 @@ async fn before(args: &Args, own: &Asked<'_>, line: &Line) -> Result<Rate, Strin
 async fn gone(args: &Args, own: &Asked<'_>, report: &mut Report, line: &Line) {
     let deadline = Instant::now() + args.timeout;
     report.outcome = Ending::Incomplete;
-    report.next = Some(format!("regions drain {}/{}", report.environment, report.region));
+    report.next = Some(report.again());
+    let mut hurried = report.wrote.is_yes();
+    if report.wrote.is_yes() {
+        report.notes.extend(own.hurry().await);
+    }
     loop {
         let why = match own.not_yet(true).await {
             Ok(pods) if pods.is_empty() => break,
-            Ok(pods) => format!("not yet drained: {}", pods.join(", ")),
+            Ok(pods) => {
+                // A run that was killed may have hurried nobody.
+                if !std::mem::replace(&mut hurried, true) {
+                    report.notes.extend(own.hurry().await);
+                }
+                format!("not yet drained: {}", pods.join(", "))
+            }
             Err(why) => why,
         };
         line.say(&why);
@@ -218,7 +319,7 @@ async fn gone(args: &Args, own: &Asked<'_>, report: &mut Report, line: &Line) {
                     .collect();
                 if is_quiet(report.before, per_second) {
                     report.remaining.clear();
-                    report.outcome = Ending::Done;
+                    report.outcome = if report.wrote.is_yes() { Ending::Done } else { Ending::NoChange };
                     report.next = Some(format!("regions restore {}/{}", report.environment, report.region));
                     return;
                 }

@@ -5,6 +5,7 @@
 //! killed leaves a region that is drained or is not, and the same command goes on.
 
 mod drain;
+mod held;
 mod region;
 mod report;
 mod restore;
@@ -14,7 +15,6 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::ending::Ending;
 use crate::promote::args::duration;
 use crate::promote::targets::Environment;
 use crate::vault::secrets::Vaults;
@@ -77,20 +77,9 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> Report {
     let mut report = Report::new(environment, region, way);
-    let mut stopped = stop.clone();
-    let work = async {
-        match way {
-            Way::Out => drain::run(args, environment, &mut report).await,
-            Way::In => restore::run(args, environment, &mut report).await,
-        }
-    };
-    // What is written is one object in one piece: wherever this ends, the same command goes on.
-    tokio::select! {
-        () = work => {}
-        _ = stopped.wait_for(|stop| *stop) => {
-            report.outcome = if report.wrote { Ending::Incomplete } else { Ending::Refused };
-            report.errors.push("stopped by a signal".into());
-        }
+    match way {
+        Way::Out => drain::run(args, environment, &mut report, &stop).await,
+        Way::In => restore::run(args, environment, &mut report, &stop).await,
     }
     report
 }

@@ -6,14 +6,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::config::Kubeconfig;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::Args;
+use super::report::{Report, Wrote};
 use crate::cluster::error::ClusterError;
 use crate::cluster::{Cluster, NAMESPACE};
+use crate::ending::Ending;
 use crate::plan::object::ObjectRef;
-use crate::plan::promotion::capacity::{Carrier, Carrying};
-use crate::plan::traffic::{Answers, Traffic, answers, came};
+use crate::plan::promotion::capacity::Carrying;
+use crate::plan::traffic::{Answers, Traffic, answers, came, takes};
 use crate::plan::view::View;
 use crate::probe::door::Roots;
 use crate::promote::live::{Live, Outside, seen};
@@ -36,6 +39,8 @@ pub(super) struct Stand {
     pub traffic: Traffic,
     /// Pods that are ready, of those that clients reach.
     pub ready: u32,
+    /// The version of the ConfigMap that says so.
+    version: String,
 }
 
 /// Answers over a span of time.
@@ -82,21 +87,28 @@ async fn stand(cluster: &Cluster) -> Result<Stand, String> {
     let traffic = Traffic::read(&map).map_err(|why| format!("{}: {why}", cluster.region()))?;
     let workload = cluster.workload().await.map_err(told)?;
     let ready = workload.and_then(|workload| workload.status?.ready_replicas).unwrap_or(0);
-    Ok(Stand { traffic, ready: u32::try_from(ready).unwrap_or(0) })
+    let version = map["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+    Ok(Stand { traffic, ready: u32::try_from(ready).unwrap_or(0), version })
 }
 
-/// How another region stands to the traffic that comes to it.
-pub(super) fn carrier(target: &Target, stand: Result<&Stand, &String>) -> Carrier {
-    let state = match stand {
-        Err(why) => Carrying::Out(why.clone()),
-        Ok(stand) if stand.traffic.drained => {
-            let why = stand.traffic.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-            Carrying::Out(format!("it is drained{why}"))
-        }
-        Ok(stand) if stand.ready == 0 => Carrying::Out("no pod of it is ready".into()),
-        Ok(stand) => Carrying::Serving { ready: stand.ready, most: target.pods },
+/// How another region stands to the traffic that comes to it: by its cluster, and by what its own pods say. A restore that
+/// was killed may have left a region whose pods do not know of it.
+pub(super) async fn carrier(asked: &Asked<'_>, stand: &Stand) -> Carrying {
+    if stand.traffic.drained {
+        let why = stand.traffic.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        return Carrying::Out(format!("it is drained{why}"));
+    }
+    if stand.ready == 0 {
+        return Carrying::Out("no pod of it is ready".into());
+    }
+    let taken = match asked.seen().await {
+        Ok(view) => takes(&view),
+        Err(why) => Err(format!("its watcher does not answer: {why}")),
     };
-    Carrier { region: target.region.clone(), state }
+    match taken {
+        Ok(()) => Carrying::Serving { ready: stand.ready, most: asked.target.pods },
+        Err(why) => Carrying::Out(why),
+    }
 }
 
 impl Asked<'_> {
@@ -121,16 +133,50 @@ impl Asked<'_> {
         Ok(Rate { per_second: all as f64 / over.as_secs_f64().max(0.001), came, over })
     }
 
-    /// Writes the data of the ConfigMap `traffic`, and hurries the pods' kubelets. Notes say what could not be hurried.
-    pub(super) async fn write(&self, data: &BTreeMap<String, String>) -> Result<Vec<String>, ClusterError> {
-        self.cluster.set_traffic(&traffic_map(), data).await?;
+    /// Marks the ConfigMap `traffic` as looked at under this Lease: a run that lost the Lease and read it before writes
+    /// over it no more.
+    pub(super) async fn mark(&self, fence: u64) -> Result<(), String> {
+        let mark = format!("{fence} at {}", Timestamp::now());
+        self.cluster.mark_traffic(&traffic_map(), &mark).await.map_err(|error| error.to_string())
+    }
+
+    /// Writes the data of the ConfigMap `traffic` over the version that was read. Whether it is known to be written; the
+    /// report tells what else.
+    pub(super) async fn write(
+        &self,
+        data: &BTreeMap<String, String>,
+        over: &Stand,
+        report: &mut Report,
+    ) -> bool {
+        report.wrote = Wrote::Unknown;
+        let written = self.cluster.set_traffic(&traffic_map(), data, &over.version).await;
+        let Err(error) = written else {
+            report.wrote = Wrote::Yes;
+            return true;
+        };
+        // The answer may have been lost, of this try or of one before it.
+        let found = self.cluster.get(&traffic_map()).await;
+        if matches!(&found, Ok(Some(map)) if map["data"] == json!(data)) {
+            report.wrote = Wrote::Yes;
+            return true;
+        }
+        if found.is_ok() && error.cause.is_answer() && !error.cause.is_transient() {
+            report.wrote = Wrote::No;
+            report.refuse(error.to_string());
+        } else {
+            report.outcome = Ending::Incomplete;
+            report.errors.push(error.to_string());
+            report.next = Some(report.again());
+        }
+        false
+    }
+
+    /// Hurries the pods' kubelets. Gives what could not be hurried.
+    pub(super) async fn hurry(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let pods: Vec<Pod> = match self.cluster.list("api/v1", "pods", NAMESPACE, "").await {
             Ok(pods) => pods,
-            Err(error) => {
-                notes.push(format!("{error}; the pods see it in a minute or two all the same"));
-                return Ok(notes);
-            }
+            Err(error) => return vec![format!("{error}; the pods see it in a minute or two all the same")],
         };
         let now = Timestamp::now();
         for pod in pods.iter().filter(|pod| mounts(pod)) {
@@ -142,7 +188,7 @@ impl Asked<'_> {
                 Err(error) => notes.push(format!("{error}; it sees it in a minute or two all the same")),
             }
         }
-        Ok(notes)
+        notes
     }
 
     /// Pods that do not yet say what the region is; those that cannot be read among them.

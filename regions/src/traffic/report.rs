@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::Way;
+use super::held::Cut;
 use crate::ending::Ending;
 use crate::promote::targets::Environment;
 
@@ -28,6 +29,9 @@ pub struct Report {
     /// What is still asked for there, where clients remain.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remaining: Vec<Remaining>,
+    /// What it goes by: who carries on, or with whom the region was compared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plan: Vec<String>,
     /// What speaks for it or against it, in no single line.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -37,8 +41,27 @@ pub struct Report {
     /// What to run next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// Whether anything was written.
-    pub wrote: bool,
+    /// Whether it was written.
+    pub wrote: Wrote,
+}
+
+/// Whether something was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wrote {
+    /// Nothing was.
+    No,
+    /// It was sent, and no answer said what became of it.
+    Unknown,
+    /// It was.
+    Yes,
+}
+
+impl Wrote {
+    /// Whether it was.
+    pub(super) fn is_yes(self) -> bool {
+        self == Self::Yes
+    }
 }
 
 /// Clients that remain, as far as the pods count them.
@@ -63,10 +86,11 @@ impl Report {
             before: None,
             now: None,
             remaining: Vec::new(),
+            plan: Vec::new(),
             notes: Vec::new(),
             errors: Vec::new(),
             next: None,
-            wrote: false,
+            wrote: Wrote::No,
         }
     }
 
@@ -76,11 +100,33 @@ impl Report {
         self.errors.push(why.into());
     }
 
+    /// It ends here, wherever it is.
+    pub(super) fn cut(&mut self, cut: &Cut) {
+        match cut {
+            Cut::Stopped => {
+                self.outcome = if self.wrote == Wrote::No { Ending::Refused } else { Ending::Incomplete };
+                self.errors.push("stopped by a signal".into());
+            }
+            Cut::Taken(region) => {
+                self.outcome = Ending::Locked;
+                self.errors
+                    .push(format!("{region}: another run of regions has taken its Lease over; run again"));
+            }
+        }
+        self.next = (self.wrote != Wrote::No).then(|| self.again());
+    }
+
+    /// The command that goes on with it.
+    pub(super) fn again(&self) -> String {
+        format!("regions {} {}/{}", self.verb, self.environment, self.region)
+    }
+
     /// For people.
     pub fn text(&self) -> String {
         let mut text = String::new();
         let named = format!("{}/{}", self.environment, self.region);
-        for note in self.notes.iter().chain(&self.errors) {
+        let plan = if self.outcome == Ending::Planned { self.plan.as_slice() } else { &[] };
+        for note in self.notes.iter().chain(plan).chain(&self.errors) {
             let _ = writeln!(text, "{note}");
         }
         for Remaining { pod, path, per_second } in &self.remaining {
@@ -103,6 +149,12 @@ impl Report {
                 "{named} is drained, and clients remain; it still serves them. They ask it by its own name, or keep \
                  connections and answers of DNS"
             ),
+            (_, verb) if self.wrote == Wrote::Yes => {
+                writeln!(text, "the {verb} of {named} was written, and not seen to its end")
+            }
+            (_, verb) if self.wrote == Wrote::Unknown => {
+                writeln!(text, "it is not known whether the {verb} of {named} was written")
+            }
             (Ending::Incomplete, verb) => writeln!(text, "the {verb} of {named} is incomplete"),
             _ => writeln!(text, "nothing was changed in {named}"),
         };
@@ -110,5 +162,55 @@ impl Report {
             let _ = writeln!(text, "next: {next}");
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(wrote: Wrote) -> Report {
+        Report {
+            environment: "production".into(),
+            region: "eu".into(),
+            verb: "drain",
+            outcome: Ending::Incomplete,
+            before: None,
+            now: None,
+            remaining: Vec::new(),
+            plan: Vec::new(),
+            notes: Vec::new(),
+            errors: Vec::new(),
+            next: None,
+            wrote,
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_before_it_wrote_changed_nothing() {
+        let mut report = drain(Wrote::No);
+        report.cut(&Cut::Stopped);
+        assert_eq!(report.outcome, Ending::Refused);
+        assert_eq!(report.text(), "stopped by a signal\nnothing was changed in production/eu\n");
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_while_it_writes_does_not_know() {
+        let mut report = drain(Wrote::Unknown);
+        report.cut(&Cut::Stopped);
+        assert_eq!(report.outcome, Ending::Incomplete);
+        let text = report.text();
+        assert!(text.contains("it is not known whether the drain of production/eu was written"), "{text}");
+        assert!(text.ends_with("next: regions drain production/eu\n"), "{text}");
+    }
+
+    #[test]
+    fn a_run_that_loses_its_lease_after_it_wrote_says_that_it_wrote() {
+        let mut report = drain(Wrote::Yes);
+        report.cut(&Cut::Taken("us".into()));
+        assert_eq!(report.outcome, Ending::Locked);
+        let text = report.text();
+        assert!(text.contains("the drain of production/eu was written, and not seen to its end"), "{text}");
+        assert!(text.ends_with("next: regions drain production/eu\n"), "{text}");
     }
 }

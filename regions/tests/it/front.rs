@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
+use jiff::ToSpan as _;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use local_region::http::Target;
 use local_region::kubernetes::KubernetesApi;
@@ -49,6 +50,7 @@ struct State {
     vault: String,
     silent: bool,
     drained: bool,
+    stuck: bool,
     extra: Value,
 }
 
@@ -61,11 +63,12 @@ struct Pod {
 }
 
 impl Front {
-    pub(crate) async fn start(api: &Arc<KubernetesApi>, region: &str, ca: &Ca) -> Self {
+    /// Its certificate holds for so many days.
+    pub(crate) async fn start(api: &Arc<KubernetesApi>, region: &str, ca: &Ca, days: i64) -> Self {
         let state = State { region: region.to_owned(), vault: "ok".into(), ..State::default() };
         let state = Arc::new(Mutex::new(state));
         let host = format!("{region}.{DOMAIN}");
-        let certificate = ca.issue(&[&host, DOMAIN]).unwrap();
+        let certificate = ca.issue_between(&[&host, DOMAIN], -1.days(), days.days()).unwrap();
         let nobody = Target::localhost(Port::reserve().unwrap().address(), &ca.pem()).unwrap();
         let proxy = AnswerProxy::start(&certificate, nobody).await.unwrap();
         rules(&proxy, &state, region);
@@ -91,6 +94,11 @@ impl Front {
     /// Its watcher answers nothing any more, or again.
     pub(crate) fn silence(&self, silent: bool) {
         lock(&self.state).silent = silent;
+    }
+
+    /// Its pods are told nothing more of whether the region is drained, or again.
+    pub(crate) fn stick(&self, stuck: bool) {
+        lock(&self.state).stuck = stuck;
     }
 
     /// What its watcher says of its Vault.
@@ -188,7 +196,9 @@ async fn follow(api: Arc<KubernetesApi>, state: Arc<Mutex<State>>) {
         let traffic = api.call(Method::GET, "/api/v1/namespaces/meridian/configmaps/traffic", None).await;
         let traffic = traffic.map(|map| text(&map["data"]["state"])).unwrap_or_default();
         let mut state = lock(&state);
-        state.drained = traffic.starts_with("drained");
+        if !state.stuck {
+            state.drained = traffic.starts_with("drained");
+        }
         let reached = |pod: &&Value| pod["metadata"]["labels"]["app"] == "service";
         state.pods = pods["items"].as_array().into_iter().flatten().filter(reached).map(pod).collect();
     }

@@ -66,6 +66,11 @@ impl Trap {
         trap
     }
 
+    /// Whether it has sprung.
+    pub(crate) fn sprang(&self) -> bool {
+        !self.sprang.lock().unwrap().is_empty()
+    }
+
     /// Whom it kills.
     pub(crate) fn aims_at(&self, child: &tokio::process::Child) {
         self.pid.store(i32::try_from(child.id().unwrap()).unwrap(), Ordering::SeqCst);

@@ -1,21 +1,23 @@
 //! A region goes out of global traffic and comes back, under clients that go by what its pods say.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Method;
 use local_region::http::{Client, Target};
 use local_region::kubernetes::{Kubeconfig, KubernetesApi};
-use local_region::proxy::{FaultProxy, Mode};
+use local_region::proxy::{FaultProxy, Mode, Rule};
 use local_region::wait::wait_until;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::charts::good;
 use crate::front::DOMAIN;
+use crate::kills::{Trap, proxy};
 use crate::run::{self, Ran};
-use crate::world::{ENVIRONMENT, EU, SOON, US, World, get};
+use crate::world::{ENVIRONMENT, EU, SOON, UNASKED, US, World, get};
 
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/meridian/leases/regions";
 
@@ -84,6 +86,11 @@ async fn promoted() -> World {
     let world = World::start().await;
     world.promote(&world.release(&good("1.0.0").with("watcher", true)).await, &[]).await.expect(0);
     world
+}
+
+/// Whether a request writes whether a region takes traffic.
+fn is_data(method: &Method, path: &str) -> bool {
+    *method == Method::PATCH && path.contains("/configmaps/traffic?") && path.contains("force=true")
 }
 
 /// Who holds the Lease of a region.
@@ -166,9 +173,6 @@ async fn a_region_whose_watchers_alone_are_ready_carries_nothing() {
 #[ignore = "make test-regions"]
 async fn pods_that_go_while_a_drain_waits_for_leases_carry_nothing() {
     let world = promoted().await;
-    // Made by a first drain.
-    end(world.traffic("drain", "us", &[])).await.expect(0);
-    end(world.traffic("restore", "us", &[])).await.expect(0);
     held_by_a_stranger(&world.us).await;
     let mut child = world.traffic("drain", "eu", &["--lease", "6s"]).spawn().unwrap();
     // It takes the Leases in the order of names, once it has looked.
@@ -223,27 +227,210 @@ async fn a_region_that_is_ill_or_lags_behind_stays_out() {
     end(world.traffic("restore", "eu", &[])).await.expect(0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "make test-regions"]
-async fn a_drain_that_is_killed_at_any_write_is_gone_on_with() {
+/// Kills a drain or a restore at each of its writes in turn, before (`lost`) or after that arrived, and runs it again.
+async fn killed_at_each_write(verb: &str, lost: bool, writes: usize) {
     let world = promoted().await;
-    for at in 1..=8 {
-        let trap = crate::kills::Trap::armed(at);
-        let proxy = crate::kills::proxy(&world.eu, &trap, at % 2 == 0).await;
-        let config = Kubeconfig::new().context(US, &world.us);
-        let config = config.context_via(EU, &world.eu, proxy.address(), world.eu.admin_token());
-        config.write(&world.kubeconfig).unwrap();
-        let child = world.traffic("drain", "eu", &[]).spawn().unwrap();
+    let (other, said) = if verb == "drain" { ("restore", "drained") } else { ("drain", "serving") };
+    for at in 1..=writes + 1 {
+        if verb == "restore" {
+            end(world.traffic(other, "eu", &[])).await.expect(0);
+        }
+        let trap = Trap::armed(at);
+        let proxies = (proxy(&world.eu, &trap, lost).await, proxy(&world.us, &trap, lost).await);
+        let via = Kubeconfig::new()
+            .context_via(EU, &world.eu, proxies.0.address(), world.eu.admin_token())
+            .context_via(US, &world.us, proxies.1.address(), world.us.admin_token());
+        via.write(&world.kubeconfig).unwrap();
+        let child = world.traffic(verb, "eu", &[]).spawn().unwrap();
         trap.aims_at(&child);
         let ran = run::end(child, Instant::now()).await;
         Kubeconfig::new().context(EU, &world.eu).context(US, &world.us).write(&world.kubeconfig).unwrap();
-        assert!(matches!(ran.code, None | Some(0)), "write {at}: {}", ran.err);
-        let said = state(&world).await;
-        assert!(said.is_empty() || said == "serving" || said.starts_with("drained"), "write {at}: {said}");
-        end(world.traffic("drain", "eu", &[])).await.expect(0);
-        assert!(state(&world).await.starts_with("drained"), "write {at}");
-        end(world.traffic("restore", "eu", &[])).await.expect(0);
+        let (sprang, code) = if at > writes { (false, Some(0)) } else { (true, None) };
+        assert_eq!((trap.sprang(), ran.code), (sprang, code), "write {at}: {}{}", ran.out, ran.err);
+        let left = state(&world).await;
+        assert!(
+            ["", "serving", "drained"].iter().any(|whole| left.split(':').next() == Some(whole)),
+            "{left}"
+        );
+        end(world.traffic(verb, "eu", &[])).await.expect(0);
+        assert!(state(&world).await.starts_with(said), "write {at}");
+        if verb == "drain" {
+            end(world.traffic(other, "eu", &[])).await.expect(0);
+        }
     }
+}
+
+// A drain marks both regions, writes one, and hurries two pods; a restore marks its own region alone.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_drain_that_is_killed_before_any_write_arrives_is_gone_on_with() {
+    killed_at_each_write("drain", true, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_drain_that_is_killed_after_any_write_arrived_is_gone_on_with() {
+    killed_at_each_write("drain", false, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_restore_that_is_killed_before_any_write_arrives_is_gone_on_with() {
+    killed_at_each_write("restore", true, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_restore_that_is_killed_after_any_write_arrived_is_gone_on_with() {
+    killed_at_each_write("restore", false, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_drain_that_stood_still_does_not_write_after_another() {
+    let world = promoted().await;
+    let trap = Arc::<AtomicI32>::default();
+    let eu = proxy(&world.eu, &Arc::default(), false).await;
+    let stops = Arc::clone(&trap);
+    let stop = move |method: &Method, path: &str| {
+        is_data(method, path) && {
+            // Its answer is lost; what it sends again comes late.
+            let pid = Pid::from_raw(stops.load(Ordering::SeqCst)).unwrap();
+            kill_process(pid, Signal::STOP).unwrap();
+            true
+        }
+    };
+    eu.add(Rule::when(stop, 503).times(1));
+    let via = Kubeconfig::new().context(US, &world.us);
+    let via = via.context_via(EU, &world.eu, eu.address(), world.eu.admin_token());
+    via.write(&world.kubeconfig).unwrap();
+    let mut child = world.traffic("drain", "eu", &[]).spawn().unwrap();
+    trap.store(i32::try_from(child.id().unwrap()).unwrap(), Ordering::SeqCst);
+    let sent = async || eu.seen().iter().any(|seen| seen.status == 503).then_some(());
+    run::meanwhile(&mut child, wait_until("the write", SOON, sent)).await.unwrap();
+    Kubeconfig::new().context(EU, &world.eu).context(US, &world.us).write(&world.kubeconfig).unwrap();
+    end(world.traffic("drain", "us", &[])).await.expect(0);
+    let pid = Pid::from_raw(trap.load(Ordering::SeqCst)).unwrap();
+    kill_process(pid, Signal::CONT).unwrap();
+    let ran = run::end(child, Instant::now()).await;
+    assert!(matches!(ran.code, Some(1 | 5)), "{:?}\n{}", ran.code, ran.err);
+    ran.says("nothing was changed in production/eu");
+    assert_eq!(state(&world).await, "", "both regions are drained");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_drain_whose_write_is_not_answered_does_not_say_that_nothing_was_changed() {
+    let world = promoted().await;
+    let eu = proxy(&world.eu, &Arc::default(), false).await;
+    eu.add(Rule::when(is_data, 503));
+    let via = Kubeconfig::new().context(US, &world.us);
+    let via = via.context_via(EU, &world.eu, eu.address(), world.eu.admin_token());
+    via.write(&world.kubeconfig).unwrap();
+    let ran = end(world.traffic("drain", "eu", &[])).await.expect(4);
+    ran.says("it is not known whether the drain of production/eu was written")
+        .says("next: regions drain production/eu")
+        .says_not("nothing was changed");
+    assert_eq!((holder(&world.eu).await, holder(&world.us).await), (String::new(), String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_drain_that_is_stopped_after_its_write_says_so_and_gives_its_leases_back() {
+    let world = promoted().await;
+    let clients = Clients::of(&world, 0, true);
+    clients.came_since(50).await;
+    let mut child = world.traffic("drain", "eu", &[]).spawn().unwrap();
+    let written = async || state(&world).await.starts_with("drained").then_some(());
+    run::meanwhile(&mut child, wait_until("the write", SOON, written)).await.unwrap();
+    let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    let ran = run::end(child, Instant::now()).await.expect(4);
+    ran.says("stopped by a signal")
+        .says("the drain of production/eu was written, and not seen to its end")
+        .says("next: regions drain production/eu");
+    assert_eq!((holder(&world.eu).await, holder(&world.us).await), (String::new(), String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_drain_that_loses_a_lease_after_its_write_says_that_it_wrote() {
+    let world = promoted().await;
+    let clients = Clients::of(&world, 0, true);
+    clients.came_since(50).await;
+    let mut child = world.traffic("drain", "eu", &[]).spawn().unwrap();
+    let written = async || state(&world).await.starts_with("drained").then_some(());
+    run::meanwhile(&mut child, wait_until("the write", SOON, written)).await.unwrap();
+    held_by_a_stranger(&world.us).await;
+    let ran = run::end(child, Instant::now()).await.expect(5);
+    ran.says("us: another run of regions has taken its Lease over")
+        .says("the drain of production/eu was written, and not seen to its end")
+        .says_not("nothing was changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn who_carries_on_is_shown_before_anybody_is_asked() {
+    let world = promoted().await;
+    let carries = "carries on: us: 2 pods ready, ";
+    end(world.traffic("drain", "eu", &["--dry-run"])).await.expect(0).says(carries);
+    let ran = end(world.traffic("drain", "eu", &[UNASKED])).await.expect(1);
+    ran.says(carries).says("look at the plan above").says("nothing was changed in production/eu");
+    end(world.traffic("drain", "eu", &[])).await.expect(0);
+    let ran = end(world.traffic("restore", "eu", &[UNASKED])).await.expect(1);
+    ran.says("its secrets and keys were compared with those of us").says("look at the plan above");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_region_whose_pods_do_not_know_yet_that_it_is_restored_carries_nothing() {
+    let world = promoted().await;
+    end(world.traffic("drain", "us", &[])).await.expect(0);
+    world.us_front().stick(true);
+    let ran = end(world.traffic("restore", "us", &["--timeout", "1s"])).await.expect(4);
+    ran.says("do not yet take traffic");
+    let ran = end(world.traffic("drain", "eu", &[])).await.expect(1);
+    ran.says("does not count: us: ").says("still says that it is drained");
+    assert_eq!(state(&world).await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_region_that_falls_ill_while_its_restore_waits_stays_out() {
+    let world = promoted().await;
+    end(world.traffic("drain", "eu", &[])).await.expect(0);
+    held_by_a_stranger(&world.eu).await;
+    let asked = world.eu_front().requests();
+    let mut child = world.traffic("restore", "eu", &["--lease", "4s"]).spawn().unwrap();
+    // Its watcher is asked before its LoadBalancer.
+    let looked = async || (world.eu_front().requests() > asked).then_some(());
+    run::meanwhile(&mut child, wait_until("the restore to have looked", SOON, looked)).await.unwrap();
+    world.eu_front().vault("sealed");
+    let ran = run::end(child, Instant::now()).await.expect(1);
+    ran.says("eu: its Vault is sealed").says("nothing was changed");
+    assert!(state(&world).await.starts_with("drained"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_region_that_can_be_compared_with_none_stays_out() {
+    let world = promoted().await;
+    end(world.traffic("drain", "eu", &[])).await.expect(0);
+    world.us_front().silence(true);
+    let ran = end(world.traffic("restore", "eu", &[])).await.expect(1);
+    ran.says("its secrets could be compared with no region that takes traffic").says("--force \"why\"");
+    assert!(state(&world).await.starts_with("drained"));
+    end(world.traffic("restore", "eu", &["--force", "us is lost"])).await.expect(0).says("all the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-regions"]
+async fn a_region_whose_certificate_has_nearly_ended_stays_out() {
+    let world = World::with_certificates_for(3).await;
+    world.promote(&world.release(&good("1.0.0")).await, &[]).await.expect(0);
+    end(world.traffic("drain", "eu", &[])).await.expect(0);
+    end(world.traffic("restore", "eu", &[])).await.expect(1).says("eu: its certificate ends at ");
+    assert!(state(&world).await.starts_with("drained"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,6 +45,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::with_certificates_for(90).await
+    }
+
+    /// One whose regions show clients certificates that hold for so many days.
+    pub(crate) async fn with_certificates_for(days: i64) -> Self {
         let (eu, us) =
             tokio::try_join!(KubernetesApi::named("eu").start(), KubernetesApi::named("us").start()).unwrap();
         let (eu, us) = (Arc::new(eu), Arc::new(us));
@@ -54,7 +59,7 @@ impl World {
         let nodes = Nodes::of(&[&eu, &us]);
         let ca = Ca::new("public").unwrap();
         let public = ca.write(folder.path().join("public.pem")).unwrap();
-        let fronts = [Front::start(&eu, "eu", &ca).await, Front::start(&us, "us", &ca).await];
+        let fronts = [Front::start(&eu, "eu", &ca, days).await, Front::start(&us, "us", &ca, days).await];
         let mut world = Self { eu, us, folder, kubeconfig, catalogue: catalogue(), nodes, fronts, public };
         world.own_catalogue();
         world

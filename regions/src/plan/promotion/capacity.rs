@@ -87,7 +87,7 @@ impl fmt::Display for Carrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.state {
             Carrying::Serving { ready, most } => {
-                write!(f, "{}: {ready} pods, {most} at most", self.region)
+                write!(f, "{}: {ready} pods ready, {most} at most", self.region)
             }
             Carrying::Out(why) => write!(f, "{}: {why}", self.region),
         }
