@@ -199,7 +199,7 @@ async fn follow(api: Arc<KubernetesApi>, state: Arc<Mutex<State>>) {
         if !state.stuck {
             state.drained = traffic.starts_with("drained");
         }
-        let reached = |pod: &&Value| pod["metadata"]["labels"]["app"] == "service";
+        let reached = |pod: &&Value| text(&pod["metadata"]["name"]).starts_with("service-");
         state.pods = pods["items"].as_array().into_iter().flatten().filter(reached).map(pod).collect();
     }
 }
