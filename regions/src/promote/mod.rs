@@ -133,7 +133,9 @@ impl Course<'_> {
             let ending = refusal::ending(&credentials, Timestamp::now(), needed(self.environment, self.how));
             ending.first().map_or(Ok(()), |refusal| Err(refusal.to_string()))
         };
-        let former = prepared.iter().find_map(|prepared| prepared.former.clone());
+        for (own, prepared) in report.regions.iter_mut().zip(&prepared) {
+            own.former = prepared.former.as_ref().map(|record| record.release.clone());
+        }
         let (regions, work): (Vec<Live>, Vec<_>) =
             prepared.into_iter().map(|prepared| (prepared.live, Some(prepared.work))).unzip();
         let job = Job {
@@ -156,7 +158,6 @@ impl Course<'_> {
         if *stop.borrow() && report.outcome == Ending::Incomplete {
             report.errors.push("stopped by a signal".into());
         }
-        report.former = former.map(|former| former.release);
     }
 }
 

@@ -29,9 +29,6 @@ pub struct Report {
     /// The release; absent when it could not be had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<Release>,
-    /// What ran before, where one release did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub former: Option<Release>,
     /// How it ended.
     pub outcome: Ending,
     /// Every region, in the order of waves.
@@ -101,6 +98,9 @@ pub struct RegionReport {
     pub wave: String,
     /// How far it came.
     pub state: RegionState,
+    /// What ran there before, and runs there again where the promotion is undone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub former: Option<Release>,
     /// The API server's version, once it was reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<String>,
@@ -189,6 +189,7 @@ impl Report {
             region: target.region.clone(),
             wave: wave.name.clone(),
             state: RegionState::Untouched,
+            former: None,
             kubernetes: None,
             changes: Vec::new(),
             skipped: Vec::new(),
@@ -202,7 +203,6 @@ impl Report {
         Self {
             environment: environment.name.clone(),
             release: None,
-            former: None,
             outcome: Ending::Misconfigured,
             regions: regions.collect(),
             errors: Vec::new(),
@@ -429,6 +429,7 @@ mod tests {
             region: name.into(),
             wave: "first".into(),
             state: RegionState::Planned,
+            former: None,
             kubernetes: None,
             changes: Vec::new(),
             skipped: skipped.to_vec(),

@@ -34,14 +34,13 @@ pub(super) fn undone(report: &Report) -> String {
     for error in &report.errors {
         let _ = writeln!(text, "  {error}");
     }
-    let former = report.former.as_ref().map_or("-", |former| former.version.as_str());
     let mut rows = vec![["REGION", "WAVE", "STATE", "RUNS", "PODS", "AFTER"].map(str::to_owned)];
     for region in &report.regions {
         rows.push([
             region.region.clone(),
             region.wave.clone(),
             region.state.as_str().to_owned(),
-            former.to_owned(),
+            region.former.as_ref().map_or_else(|| "-".to_owned(), |former| former.version.clone()),
             region.pods.map_or_else(|| "-".to_owned(), |pods| format!("{}/{}", pods.ready, pods.desired)),
             region.after_s.map_or_else(|| "-".to_owned(), |after| format!("{after:.1} s")),
         ]);
@@ -88,6 +87,7 @@ mod tests {
             region: name.into(),
             wave: wave.into(),
             state,
+            former: Some(release(if name == "eu" { "1.0.0" } else { "0.9.0" })),
             kubernetes: None,
             changes: Vec::new(),
             skipped: Vec::new(),
@@ -105,7 +105,6 @@ mod tests {
         Report {
             environment: "production".into(),
             release: Some(release("1.1.0")),
-            former: Some(release("1.0.0")),
             outcome: Ending::Undone,
             regions: vec![
                 region(
@@ -137,7 +136,7 @@ meridian 1.1.0 (abababababab) is not good, and was taken back from production
 
 REGION  WAVE    STATE      RUNS   PODS  AFTER
 eu      first   undone     1.0.0  2/2   12.3 s
-us      second  untouched  1.0.0  -     -
+us      second  untouched  0.9.0  -     -
 
 next: regions history --env production
 ";

@@ -37,7 +37,11 @@ pub(super) async fn run(args: &Args, environment: &Environment, stop: watch::Rec
     }
     if records.len() < regions.len() {
         report.outcome = Ending::Refused;
+        report.next = Some(args.command(environment, true));
         return report;
+    }
+    for (own, records) in report.regions.iter_mut().zip(&records) {
+        own.former = standing::before(records).map(|record| record.release.clone());
     }
     let Some((_, standings)) = standing::settle(&records) else {
         report.outcome = Ending::NoChange;

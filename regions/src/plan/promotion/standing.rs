@@ -69,6 +69,15 @@ fn is_of(record: &Record, promotion: &str) -> bool {
     record.promotion.as_deref() == Some(promotion)
 }
 
+/// The record of what a region runs when nothing is left open there.
+pub fn before(records: &[Stored]) -> Option<&Record> {
+    let newest = &records.first()?.record;
+    if newest.state == State::Applied {
+        return Some(newest);
+    }
+    records.iter().map(|stored| &stored.record).find(|record| Some(record.number) == newest.former)
+}
+
 /// The record of what a region runs: where the newest was undone, the one before it.
 fn runs(records: &[Stored]) -> Option<&Record> {
     let newest = &records.first()?.record;
@@ -218,6 +227,20 @@ mod tests {
         assert_eq!(settled(stored("a", "p", State::Applied)), stays);
         let goes = Some(vec![Standing::Untouched, Standing::Bad(UNFINISHED.into())]);
         assert_eq!(settled(stored("b", "o", State::Applied)), goes);
+    }
+
+    #[test]
+    fn what_ran_before_is_what_was_applied_or_what_the_open_record_names() {
+        let number =
+            |number: u64, stored: Stored| Stored { record: Record { number, ..stored.record }, ..stored };
+        let applied = || number(1, stored("b", "o", State::Applied));
+        let of = |records: &[Stored]| before(records).map(|record| record.number);
+        for state in [State::Applying, State::Baking, State::Undoing, State::Undone] {
+            assert_eq!(of(&[stored("a", "p", state), applied()]), Some(1), "{state:?}");
+        }
+        assert_eq!(of(&[stored("a", "p", State::Applied), applied()]), Some(2));
+        assert_eq!(of(&[stored("a", "p", State::Applying)]), None, "its record was dropped");
+        assert_eq!(of(&[]), None);
     }
 
     #[test]
