@@ -1,5 +1,6 @@
 //! The gates over noise that real regions made: `noise.jsonl` holds what `regions promote --record-looks` kept of good
-//! releases under load, on a machine that was busy with other things as well.
+//! releases under load, on a machine that was given more work than it could do in bursts of seconds: own transactions were
+//! slow then, several at once. `RECORD_LOOKS` of `make e2e` keeps more of it; pods have short names here, and no release.
 
 use std::collections::BTreeMap;
 
@@ -78,8 +79,12 @@ fn aborted(promotions: u64) -> u64 {
 }
 
 #[test]
-fn the_recording_is_of_enough_rounds_and_answers() {
-    for rounds in recorded() {
+fn the_recording_is_of_enough_rounds_answers_and_trouble() {
+    let recorded = recorded();
+    let trouble = |(came, own): &(Counts, Own)| came.slow + came.server_errors + own.slow + own.failed > 0;
+    let troubled = recorded.iter().flatten().filter(|round| trouble(round)).count();
+    assert!(troubled >= 10, "{troubled} rounds with trouble");
+    for rounds in recorded {
         let answers: u64 = rounds.iter().map(|(came, _)| came.answers).sum();
         let own: u64 = rounds.iter().map(|(_, own)| own.made).sum();
         assert!(
