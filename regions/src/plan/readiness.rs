@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodTemplateSpec, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 
 /// Reasons for which a container waits and that time does not cure.
@@ -257,30 +258,30 @@ fn last_end(container: &ContainerStatus) -> Option<String> {
 /// The living pods of the Deployment's current template: a pod of the former release that crashes says nothing
 /// about the new one.
 fn new_pods(view: &View) -> Vec<&Pod> {
-    let uid = view.deployment.metadata.uid.as_deref();
-    let template = view.deployment.spec.as_ref().map(|spec| &spec.template);
-    let current: Vec<&str> = view
-        .replica_sets
-        .iter()
-        .filter(|set| owned_by(set.metadata.owner_references.as_deref(), uid))
-        .filter(|set| {
-            let own = set.spec.as_ref().and_then(|spec| spec.template.as_ref()).map(without_hash);
-            own.as_ref() == template
-        })
-        .filter_map(|set| set.metadata.uid.as_deref())
-        .collect();
-    view.pods
-        .iter()
-        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
-        .filter(|pod| current.iter().any(|uid| owned_by(pod.metadata.owner_references.as_deref(), Some(uid))))
-        .collect()
+    let current = current(&view.deployment, &view.replica_sets);
+    let living = view.pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    living.filter(|pod| is_of(pod, &current)).collect()
 }
 
-fn owned_by(
-    owners: Option<&[k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference]>,
-    uid: Option<&str>,
-) -> bool {
-    owners.into_iter().flatten().any(|owner| Some(owner.uid.as_str()) == uid)
+/// The uids of the ReplicaSets of a Deployment's current template.
+pub fn current<'a>(deployment: &Deployment, sets: &'a [ReplicaSet]) -> Vec<&'a str> {
+    let uid = deployment.metadata.uid.as_deref();
+    let template = deployment.spec.as_ref().map(|spec| &spec.template);
+    let own = sets.iter().filter(|set| owned_by(&set.metadata, uid));
+    let current = own.filter(|set| {
+        let own = set.spec.as_ref().and_then(|spec| spec.template.as_ref()).map(without_hash);
+        own.as_ref() == template
+    });
+    current.filter_map(|set| set.metadata.uid.as_deref()).collect()
+}
+
+/// Whether a pod is of one of these ReplicaSets.
+pub fn is_of(pod: &Pod, sets: &[&str]) -> bool {
+    sets.iter().any(|uid| owned_by(&pod.metadata, Some(uid)))
+}
+
+fn owned_by(metadata: &ObjectMeta, uid: Option<&str>) -> bool {
+    metadata.owner_references.iter().flatten().any(|owner| Some(owner.uid.as_str()) == uid)
 }
 
 /// The template without the label that the Deployment controller adds to it.

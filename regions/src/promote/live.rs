@@ -1,7 +1,7 @@
 //! A region as it is: its API server, its watcher, and its LoadBalancer as clients reach it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -22,7 +21,7 @@ use crate::execute::site::Site;
 use crate::plan::gate::limits::Limits;
 use crate::plan::gate::sample::{self, Counts, Sample};
 use crate::plan::object::{Object, ObjectRef, RELEASE_ANNOTATION};
-use crate::plan::readiness::View;
+use crate::plan::readiness::{self, View};
 use crate::plan::record::{Record, Wanted};
 use crate::plan::{Snapshot, Stored, view};
 use crate::probe::door::{Door, Roots};
@@ -37,10 +36,6 @@ const WATCHER: (&str, u16) = ("watcher", 9092);
 
 /// The Service that clients reach a region by.
 const SERVICE: &str = "service";
-
-/// Where the controller of Deployments numbers their ReplicaSets.
-/// <https://kubernetes.io/docs/reference/labels-annotations-taints/#deployment-kubernetes-io-revision>
-const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// Bound of one call of a watcher that is reached at an address of its own.
 const ASKED: Duration = Duration::from_secs(10);
@@ -102,12 +97,12 @@ impl Live {
     async fn releases(&self) -> Result<BTreeMap<String, Option<String>>, ClusterError> {
         let pods = self.cluster.list::<Pod>("api/v1", "pods", NAMESPACE, "");
         let sets = self.cluster.list::<ReplicaSet>("apis/apps/v1", "replicasets", NAMESPACE, "");
-        let (pods, sets) = futures_util::future::try_join(pods, sets).await?;
-        let former = former(&sets);
+        let (workload, pods, sets) = tokio::try_join!(self.cluster.workload(), pods, sets)?;
+        let current = workload.map(|workload| readiness::current(&workload, &sets)).unwrap_or_default();
         let release = |pod: Pod| {
-            let is_former = owner(&pod.metadata).is_some_and(|owner| former.contains(owner));
+            let is_current = readiness::is_of(&pod, &current);
             let annotations = pod.metadata.annotations.unwrap_or_default();
-            let release = annotations.get(RELEASE_ANNOTATION).filter(|_| !is_former).cloned();
+            let release = annotations.get(RELEASE_ANNOTATION).filter(|_| is_current).cloned();
             Some((pod.metadata.uid?, release))
         };
         Ok(pods.into_iter().filter_map(release).collect())
@@ -136,32 +131,6 @@ impl Live {
     pub fn last_failure(&self) -> Option<String> {
         self.prober.borrow().as_ref().and_then(Prober::last_failure)
     }
-}
-
-/// The uids of ReplicaSets that are not their Deployments' newest. One that is not listed is newer than the list.
-fn former(sets: &[ReplicaSet]) -> BTreeSet<&str> {
-    let revision = |set: &ReplicaSet| -> u64 {
-        let annotations = set.metadata.annotations.as_ref();
-        annotations.and_then(|all| all.get(REVISION)?.parse().ok()).unwrap_or(0)
-    };
-    let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
-    for set in sets {
-        let own = newest.entry(owner(&set.metadata).unwrap_or_default()).or_default();
-        *own = revision(set).max(*own);
-    }
-    let old = |set: &&ReplicaSet| {
-        // The controller has not numbered one yet that it has just made.
-        let revision = revision(set);
-        revision > 0
-            && newest.get(owner(&set.metadata).unwrap_or_default()).is_some_and(|most| revision < *most)
-    };
-    sets.iter().filter(old).filter_map(|set| set.metadata.uid.as_deref()).collect()
-}
-
-/// The uid of what controls an object.
-fn owner(metadata: &ObjectMeta) -> Option<&str> {
-    let mut owners = metadata.owner_references.iter().flatten();
-    owners.find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
 }
 
 /// What a region's watcher sees.
@@ -325,29 +294,5 @@ impl Region for Live {
             recorder.keep(self.cluster.region(), &sample);
         }
         Ok(sample)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn pods_of_the_newest_replica_set_run_what_was_applied_last() {
-        let set = |uid: &str, deployment: &str, revision: Option<u64>| -> ReplicaSet {
-            let annotations = revision.map(|number| json!({REVISION: number.to_string()}));
-            let owner = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "n", "uid": deployment, "controller": true});
-            let metadata = json!({"uid": uid, "annotations": annotations, "ownerReferences": [owner]});
-            serde_json::from_value(json!({"metadata": metadata})).unwrap()
-        };
-        let sets = [
-            set("nine", "service", Some(9)),
-            set("ten", "service", Some(10)),
-            set("just made", "service", None),
-            set("one", "watcher", Some(1)),
-        ];
-        assert_eq!(former(&sets), BTreeSet::from(["nine"]));
-        assert_eq!(former(&sets[..1]), BTreeSet::new());
     }
 }

@@ -185,21 +185,7 @@ impl Report {
     pub fn new(environment: &Environment) -> Self {
         let targets =
             environment.waves.iter().flat_map(|wave| wave.targets.iter().map(move |target| (wave, target)));
-        let regions = targets.map(|(wave, target)| RegionReport {
-            region: target.region.clone(),
-            wave: wave.name.clone(),
-            state: RegionState::Untouched,
-            former: None,
-            kubernetes: None,
-            changes: Vec::new(),
-            skipped: Vec::new(),
-            pods: None,
-            gates: Vec::new(),
-            breaches: Vec::new(),
-            error: None,
-            last_failure: None,
-            after_s: None,
-        });
+        let regions = targets.map(|(wave, target)| RegionReport::new(&target.region, &wave.name));
         Self {
             environment: environment.name.clone(),
             release: None,
@@ -326,6 +312,25 @@ impl Report {
 }
 
 impl RegionReport {
+    /// Of a region in which nothing was done yet.
+    pub(super) fn new(region: &str, wave: &str) -> Self {
+        Self {
+            region: region.to_owned(),
+            wave: wave.to_owned(),
+            state: RegionState::Untouched,
+            former: None,
+            kubernetes: None,
+            changes: Vec::new(),
+            skipped: Vec::new(),
+            pods: None,
+            gates: Vec::new(),
+            breaches: Vec::new(),
+            error: None,
+            last_failure: None,
+            after_s: None,
+        }
+    }
+
     fn take(&mut self, fate: Fate) {
         self.state = match &fate.standing {
             Standing::Untouched if fate.wrote => RegionState::Failed,
@@ -425,21 +430,8 @@ mod tests {
     use super::*;
 
     fn region(name: &str, skipped: &[Skipped]) -> RegionReport {
-        RegionReport {
-            region: name.into(),
-            wave: "first".into(),
-            state: RegionState::Planned,
-            former: None,
-            kubernetes: None,
-            changes: Vec::new(),
-            skipped: skipped.to_vec(),
-            pods: None,
-            gates: Vec::new(),
-            breaches: Vec::new(),
-            error: None,
-            last_failure: None,
-            after_s: None,
-        }
+        let (state, skipped) = (RegionState::Planned, skipped.to_vec());
+        RegionReport { state, skipped, ..RegionReport::new(name, "first") }
     }
 
     #[test]

@@ -84,13 +84,8 @@ mod tests {
         let reading = |gate, bad, total| Reading { gate, bad, total, limit: Some(0.01), former: (1, 20_000) };
         let failed = reading(Gate::ServerErrors, 31, 612);
         let region = |name: &str, wave: &str, state, error: Option<String>| RegionReport {
-            region: name.into(),
-            wave: wave.into(),
             state,
             former: Some(release(if name == "eu" { "1.0.0" } else { "0.9.0" })),
-            kubernetes: None,
-            changes: Vec::new(),
-            skipped: Vec::new(),
             pods: (state == RegionState::Undone).then_some(Pods { ready: 2, desired: 2 }),
             gates: if error.is_some() {
                 vec![failed.clone(), reading(Gate::Transactions, 3, 60)]
@@ -101,6 +96,7 @@ mod tests {
             last_failure: error.as_ref().map(|_| "GET /v1/region at eu.example: 500".into()),
             after_s: (state == RegionState::Undone).then_some(12.34),
             error,
+            ..RegionReport::new(name, wave)
         };
         Report {
             environment: "production".into(),

@@ -8,10 +8,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Args;
 use super::held::{Cut, Held, stopped, until, whole};
-use super::region::{Asked, Rate, Stand, ask, carrier, others, own, reason};
+use super::region::{Asked, Rate, Stand, ask, carrier, kubeconfig, others, own, reason};
 use super::report::{Remaining, Report};
-use crate::cluster::access;
-use crate::confirm::{LOOK_FIRST, confirm};
 use crate::ending::Ending;
 use crate::output::{Line, Progress};
 use crate::plan::promotion::capacity::{Carrier, Carrying, others_carry};
@@ -89,13 +87,7 @@ async fn look<'a>(
     report: &mut Report,
     progress: &Progress,
 ) -> Option<(Asked<'a>, Vec<Other<'a>>)> {
-    let kubeconfig = match access::kubeconfig(args.clusters.kubeconfig.as_deref()) {
-        Ok(kubeconfig) => kubeconfig,
-        Err(error) => {
-            report.errors.push(error.to_string());
-            return None;
-        }
-    };
+    let kubeconfig = kubeconfig(args, report)?;
     let target = own(environment, &report.region)?;
     let others = others(environment, &report.region).into_iter();
     let own = ask(args, environment, target, &kubeconfig);
@@ -125,19 +117,8 @@ async fn look<'a>(
             return None;
         }
     }
-    if args.dry_run {
-        report.outcome = Ending::Planned;
-        return None;
-    }
-    report.notes.iter().chain(&report.plan).for_each(|line| progress.note(line));
-    if !args.yes
-        && !first.traffic.drained
-        && let Err(why) = confirm(&format!("Drain {}/{}?", environment.name, report.region), LOOK_FIRST).await
-    {
-        report.refuse(why);
-        return None;
-    }
-    Some((own, others))
+    let question = (!first.traffic.drained).then(|| format!("Drain {}/{}?", environment.name, report.region));
+    report.begins(args, question.as_deref(), progress).await.then_some((own, others))
 }
 
 /// Takes the Lease of every region, in the order of names, as every run takes them. Those that could not be had are told

@@ -76,7 +76,7 @@ pub async fn run(
     region: &str,
     stop: watch::Receiver<bool>,
 ) -> Report {
-    let mut report = Report::new(environment, region, way);
+    let mut report = Report::new(&environment.name, region, way);
     match way {
         Way::Out => drain::run(args, environment, &mut report, &stop).await,
         Way::In => restore::run(args, environment, &mut report, &stop).await,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Args;
 use super::report::{Report, Wrote};
 use crate::cluster::error::ClusterError;
-use crate::cluster::{Cluster, NAMESPACE};
+use crate::cluster::{Cluster, NAMESPACE, access};
 use crate::ending::Ending;
 use crate::plan::object::ObjectRef;
 use crate::plan::promotion::capacity::Carrying;
@@ -50,6 +50,12 @@ pub(super) struct Rate {
     /// By pod and route.
     pub came: Answers,
     pub over: Duration,
+}
+
+/// How the regions' clusters are reached. Nothing where that cannot be read; the report says why.
+pub(super) fn kubeconfig(args: &Args, report: &mut Report) -> Option<Kubeconfig> {
+    let read = access::kubeconfig(args.clusters.kubeconfig.as_deref());
+    read.map_err(|error| report.errors.push(error.to_string())).ok()
 }
 
 /// Asks a region how it stands to traffic.

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::Way;
 use super::held::Cut;
+use super::{Args, Way};
+use crate::confirm::{LOOK_FIRST, confirm};
 use crate::ending::Ending;
-use crate::promote::targets::Environment;
+use crate::output::Progress;
 
 /// The whole of it.
 #[derive(Debug, Serialize)]
@@ -77,9 +78,9 @@ pub struct Remaining {
 
 impl Report {
     /// Of what has not begun.
-    pub(super) fn new(environment: &Environment, region: &str, way: Way) -> Self {
+    pub(super) fn new(environment: &str, region: &str, way: Way) -> Self {
         Self {
-            environment: environment.name.clone(),
+            environment: environment.to_owned(),
             region: region.to_owned(),
             verb: if way == Way::Out { "drain" } else { "restore" },
             outcome: Ending::Misconfigured,
@@ -98,6 +99,23 @@ impl Report {
     pub(super) fn refuse(&mut self, why: impl Into<String>) {
         self.outcome = Ending::Refused;
         self.errors.push(why.into());
+    }
+
+    /// Whether it goes on to the first write: not where the plan alone was asked for, or somebody who is asked says no.
+    /// Nobody is asked where there is no `question`, or `--yes`.
+    pub(super) async fn begins(&mut self, args: &Args, question: Option<&str>, progress: &Progress) -> bool {
+        if args.dry_run {
+            self.outcome = Ending::Planned;
+            return false;
+        }
+        self.notes.iter().chain(&self.plan).for_each(|line| progress.note(line));
+        if let Some(question) = question.filter(|_| !args.yes)
+            && let Err(why) = confirm(question, LOOK_FIRST).await
+        {
+            self.refuse(why);
+            return false;
+        }
+        true
     }
 
     /// It ends here, wherever it is.
@@ -170,20 +188,7 @@ mod tests {
     use super::*;
 
     fn drain(wrote: Wrote) -> Report {
-        Report {
-            environment: "production".into(),
-            region: "eu".into(),
-            verb: "drain",
-            outcome: Ending::Incomplete,
-            before: None,
-            now: None,
-            remaining: Vec::new(),
-            plan: Vec::new(),
-            notes: Vec::new(),
-            errors: Vec::new(),
-            next: None,
-            wrote,
-        }
+        Report { outcome: Ending::Incomplete, wrote, ..Report::new("production", "eu", Way::Out) }
     }
 
     #[test]

@@ -9,10 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Args;
 use super::held::{Cut, Held, stopped, until, whole};
-use super::region::{Asked, Stand, ask, others, own};
+use super::region::{Asked, Stand, ask, kubeconfig, others, own};
 use super::report::Report;
-use crate::cluster::access;
-use crate::confirm::{LOOK_FIRST, confirm};
 use crate::ending::Ending;
 use crate::output::{Line, Progress};
 use crate::plan::traffic::{behind, serving, takes, unfit};
@@ -93,13 +91,7 @@ async fn look<'a>(
     progress: &Progress,
     line: &Line,
 ) -> Option<(Asked<'a>, Vec<Result<Asked<'a>, String>>)> {
-    let kubeconfig = match access::kubeconfig(args.clusters.kubeconfig.as_deref()) {
-        Ok(kubeconfig) => kubeconfig,
-        Err(error) => {
-            report.errors.push(error.to_string());
-            return None;
-        }
-    };
+    let kubeconfig = kubeconfig(args, report)?;
     let target = own(environment, &report.region)?;
     let own = match ask(args, environment, target, &kubeconfig).await {
         Ok(own) => own,
@@ -114,20 +106,9 @@ async fn look<'a>(
     if !may_come_back(args, environment, &own, &others, report).await {
         return None;
     }
-    if args.dry_run {
-        report.outcome = Ending::Planned;
-        return None;
-    }
-    report.notes.iter().chain(&report.plan).for_each(|line| progress.note(line));
-    if !args.yes
-        && own.stand.traffic.drained
-        && let Err(why) =
-            confirm(&format!("Restore {}/{}?", environment.name, report.region), LOOK_FIRST).await
-    {
-        report.refuse(why);
-        return None;
-    }
-    Some((own, others))
+    let question =
+        own.stand.traffic.drained.then(|| format!("Restore {}/{}?", environment.name, report.region));
+    report.begins(args, question.as_deref(), progress).await.then_some((own, others))
 }
 
 /// Looks once more, right before it is written: much may have come about while somebody was asked, or waited for. Gives

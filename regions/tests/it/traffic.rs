@@ -12,6 +12,7 @@ use local_region::wait::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
+use tokio::process::Child;
 use tokio::task::JoinHandle;
 
 use crate::charts::good;
@@ -371,15 +372,21 @@ async fn a_drain_whose_write_is_not_answered_does_not_say_that_nothing_was_chang
     assert_eq!((holder(&world.eu).await, holder(&world.us).await), (String::new(), String::new()));
 }
 
+/// A drain that has written, and waits for clients that remain.
+async fn written(world: &World) -> (Clients, Child) {
+    let clients = Clients::of(world, 0, true);
+    clients.came_since(50).await;
+    let mut child = world.traffic("drain", "eu", &[]).spawn().unwrap();
+    let written = async || state(world).await.starts_with("drained").then_some(());
+    run::meanwhile(&mut child, wait_until("the write", SOON, written)).await.unwrap();
+    (clients, child)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "make test-regions"]
 async fn a_drain_that_is_stopped_after_its_write_says_so_and_gives_its_leases_back() {
     let world = promoted().await;
-    let clients = Clients::of(&world, 0, true);
-    clients.came_since(50).await;
-    let mut child = world.traffic("drain", "eu", &[]).spawn().unwrap();
-    let written = async || state(&world).await.starts_with("drained").then_some(());
-    run::meanwhile(&mut child, wait_until("the write", SOON, written)).await.unwrap();
+    let (_clients, child) = written(&world).await;
     let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
     kill_process(pid, Signal::INT).unwrap();
     let ran = run::end(child, Instant::now()).await.expect(4);
@@ -393,11 +400,7 @@ async fn a_drain_that_is_stopped_after_its_write_says_so_and_gives_its_leases_ba
 #[ignore = "make test-regions"]
 async fn a_drain_that_loses_a_lease_after_its_write_says_that_it_wrote() {
     let world = promoted().await;
-    let clients = Clients::of(&world, 0, true);
-    clients.came_since(50).await;
-    let mut child = world.traffic("drain", "eu", &[]).spawn().unwrap();
-    let written = async || state(&world).await.starts_with("drained").then_some(());
-    run::meanwhile(&mut child, wait_until("the write", SOON, written)).await.unwrap();
+    let (_clients, child) = written(&world).await;
     held_by_a_stranger(&world.us).await;
     let ran = run::end(child, Instant::now()).await.expect(5);
     ran.says("us: another run of regions has taken its Lease over")

@@ -75,7 +75,12 @@ pub fn before(records: &[Stored]) -> Option<&Record> {
     if newest.state == State::Applied {
         return Some(newest);
     }
-    records.iter().map(|stored| &stored.record).find(|record| Some(record.number) == newest.former)
+    former(records, newest)
+}
+
+/// The record of what ran before another.
+fn former<'a>(records: &'a [Stored], of: &Record) -> Option<&'a Record> {
+    records.iter().map(|stored| &stored.record).find(|record| Some(record.number) == of.former)
 }
 
 /// The record of what a region runs: where the newest was undone, the one before it.
@@ -84,7 +89,7 @@ fn runs(records: &[Stored]) -> Option<&Record> {
     if newest.state != State::Undone {
         return Some(newest);
     }
-    records.iter().map(|stored| &stored.record).find(|record| Some(record.number) == newest.former)
+    former(records, newest)
 }
 
 /// What a promotion left that was killed or cancelled: its name, and how each region stands when it is settled.

@@ -190,3 +190,18 @@ fn a_load_balancer_needs_an_address() {
     assert!(!lacks_address(&service("LoadBalancer", json!([{"ip": "10.0.0.1"}]))));
     assert!(!lacks_address(&service("ClusterIP", json!([]))));
 }
+
+#[test]
+fn pods_of_the_current_template_run_what_was_applied_last() {
+    let mut view = view(&coming_up(), &json!({}));
+    // Another Deployment has the same template.
+    let mut other = view.replica_sets[0].clone();
+    (other.metadata.uid, other.metadata.owner_references) =
+        (Some("other".into()), Some(vec![from(owner("e"))]));
+    view.replica_sets.push(other);
+    let found = current(&view.deployment, &view.replica_sets);
+    assert_eq!(found, ["new"]);
+    assert!(is_of(&view.pods[0], &found) && !is_of(&view.pods[1], &found));
+    // Of a template that no ReplicaSet was made of yet there are no pods.
+    assert!(current(&view.deployment, &view.replica_sets[1..]).is_empty());
+}

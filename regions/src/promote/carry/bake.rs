@@ -118,17 +118,27 @@ impl<R: Region> Carry<'_, R> {
 
     /// Whether a gate of a region has failed, or nothing of it can be seen any more.
     fn judge(&self, place: usize) {
-        let breaches = self.watches.failed(place);
-        if !breaches.is_empty() {
-            self.breached(place, breaches);
-        } else if let Some((blind, why)) = self.watches.blind(place).filter(|(blind, _)| *blind >= BLIND) {
+        if self.breaches(place) {
+            return;
+        }
+        if let Some((blind, why)) = self.watches.blind(place).filter(|(blind, _)| *blind >= BLIND) {
             let why = format!("nothing was seen of it for {} s: {why}", blind.as_secs());
             self.stands(place, Standing::Bad(why));
         }
     }
 
+    /// Whether gates of a region have failed, which is noted then.
+    pub(super) fn breaches(&self, place: usize) -> bool {
+        let breaches = self.watches.failed(place);
+        let any = !breaches.is_empty();
+        if any {
+            self.breached(place, breaches);
+        }
+        any
+    }
+
     /// A region whose gates have failed.
-    pub(super) fn breached(&self, place: usize, breaches: Vec<Breach>) {
+    fn breached(&self, place: usize, breaches: Vec<Breach>) {
         let why = breaches.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let readings = self.watches.readings(place);
         self.note(place, |fate| (fate.breaches, fate.readings) = (breaches, readings));

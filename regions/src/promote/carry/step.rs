@@ -42,7 +42,7 @@ impl<R: Region> Carry<'_, R> {
             loop {
                 self.watches.looked().await;
                 for place in self.with(|one| matches!(one, Standing::Baking | Standing::Passed)) {
-                    self.breaches(place);
+                    self.fails(place);
                 }
             }
         };
@@ -58,7 +58,7 @@ impl<R: Region> Carry<'_, R> {
         let halt = self.watches.halt(place);
         // What has failed while this region waited for its turn, here or elsewhere, is not begun.
         if *halt.borrow() {
-            self.breaches(place);
+            self.fails(place);
             return;
         }
         let name = self.name(place);
@@ -80,7 +80,7 @@ impl<R: Region> Carry<'_, R> {
             ));
         }
         if *halt.borrow() {
-            self.breaches(place);
+            self.fails(place);
             return;
         }
         self.first_write.set(self.first_write.get().or(Some(Instant::now())));
@@ -105,7 +105,7 @@ impl<R: Region> Carry<'_, R> {
                 self.ends(Ends::Lost(format!("{name}: {}", chain(&failure))));
             }
             Err(Failure::Stopped) => self.stands(place, Standing::Begun),
-            Err(Failure::Halted) if self.breaches(place) => {}
+            Err(Failure::Halted) if self.fails(place) => {}
             // It failed elsewhere. What came of it here goes with the rest.
             Err(Failure::Halted) if outcome.wrote => self.stands(place, Standing::Begun),
             Err(Failure::Halted) => {}
@@ -132,15 +132,13 @@ impl<R: Region> Carry<'_, R> {
         self.watches.halt_all();
     }
 
-    /// Whether gates of a region have failed, which is noted then.
-    pub(super) fn breaches(&self, place: usize) -> bool {
-        let breaches = self.watches.failed(place);
-        let any = !breaches.is_empty();
-        if any {
-            self.breached(place, breaches);
+    /// Whether gates of a region have failed, which ends the promotion everywhere then.
+    fn fails(&self, place: usize) -> bool {
+        let fails = self.breaches(place);
+        if fails {
             self.failed(place);
         }
-        any
+        fails
     }
 
     /// Puts the former release back in these regions.
